@@ -1,0 +1,83 @@
+"""What array libraries do differently, gathered in one class.
+
+NumPy and CuPy agree on almost everything: both have ``exp``, ``sum`` and ``matmul`` under the same
+names, so an op asks ``namespace(x)`` for the library of its array and writes plain array language.
+The few things on which they disagree are the methods below. Each has a portable default in that same
+array language; a backend overrides what its library does better.
+"""
+
+from ..errors import DeviceError
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """One array library on one kind of device. Knows arrays, never Tensors.
+
+    To support another library, subclass, fill in ``name``, ``xp`` and ``array_type``, override what
+    differs, and call ``register_backend``.
+    """
+
+    name = "abstract"
+    """The device name that users write: "cpu", "cuda"."""
+
+    xp = None
+    """The module that speaks NumPy's names for these arrays."""
+
+    array_type = ()
+    """The class of the arrays, by which a backend is found from an array."""
+
+    kernels = {}
+    """Fused kernels of this backend by op name; an op without an entry runs its portable kernel."""
+
+    # ---- devices and transfers ---------------------------------------------------------------
+
+    def device_of(self, array):
+        """The device of an array, as the user writes it."""
+        return self.name
+
+    def on(self, device):
+        """A context manager: arrays made inside it live on ``device``."""
+        raise NotImplementedError
+
+    def from_host(self, array, device):
+        """Copy a NumPy array to ``device`` of this backend."""
+        raise NotImplementedError
+
+    def to_host(self, array):
+        """The same values as a NumPy array."""
+        raise NotImplementedError
+
+    def validate(self, device):
+        """Return the full name of ``device``, or raise DeviceError if this machine lacks it."""
+        if device != self.name:
+            raise DeviceError(f'device "{device}": the {self.name} backend has only "{self.name}"')
+        return device
+
+    def synchronize(self):
+        """Wait until all work given to the device is done. A CPU is never behind."""
+
+    # ---- arithmetic where the libraries differ -----------------------------------------------
+
+    def asarray(self, value):
+        """An array from whatever a reduction returned; some libraries answer with a bare scalar."""
+        return self.xp.asarray(value)
+
+    def matmul(self, a, b):
+        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32."""
+        if a.dtype.itemsize == 2 and a.dtype.kind not in "iub":
+            wide = self.xp.matmul(a.astype(self.xp.float32), b.astype(self.xp.float32))
+            return wide.astype(a.dtype)
+        return self.xp.matmul(a, b)
+
+    def erf(self, x):
+        """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
+        raise NotImplementedError
+
+    def erfc(self, x):
+        """1 − erf(x), accurate where erf(x) is nearly 1."""
+        raise NotImplementedError
+
+    def index_add(self, target, index, values):
+        """``target[index] += values`` in place, where repeated indices add up."""
+        raise NotImplementedError

@@ -1,0 +1,36 @@
+"""The CPU backend: NumPy."""
+
+from contextlib import nullcontext
+
+import numpy as np
+
+from ..base import Backend
+from .erf import erf, erfc
+
+__all__ = ["CpuBackend"]
+
+
+class CpuBackend(Backend):
+    """NumPy arrays in the machine's own memory."""
+
+    name = "cpu"
+    xp = np
+    array_type = np.ndarray
+
+    def on(self, device):
+        return nullcontext()
+
+    def from_host(self, array, device):
+        return array.copy()
+
+    def to_host(self, array):
+        return array
+
+    def erf(self, x):
+        return erf(x)
+
+    def erfc(self, x):
+        return erfc(x)
+
+    def index_add(self, target, index, values):
+        np.add.at(target, index, values)

@@ -1,0 +1,27 @@
+"""The engine: the chain rule and nothing else.
+
+Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive`` (how an op
+is called and recorded), ``fused`` (kernels with a spec), ``autograd`` (what users ask).
+"""
+
+from .autograd import backward, grad
+from .fused import Fused, fused
+from .graph import enable_grad, is_grad_enabled, no_grad
+from .op import Op, sum_to
+from .primitive import Primitive, primitive
+from .tensor import Tensor
+
+__all__ = [
+    "Fused",
+    "Op",
+    "Primitive",
+    "Tensor",
+    "backward",
+    "enable_grad",
+    "fused",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "primitive",
+    "sum_to",
+]

@@ -1,0 +1,123 @@
+"""Fused ops: a fast kernel for the first order, and its plain definition for all the others.
+
+    @fused(spec=softmax_spec)
+    def softmax(x, axis):
+        ...
+        return y, backward          # backward(g) returns (∂L/∂x,)
+
+The *spec* is the same function as a composite of primitives. It is the documentation of the kernel, the
+oracle of its tests, and what the engine runs when a gradient is to be differentiated again: it then
+replays the spec on the inputs, differentiates that, and forgets the kernel. So nobody ever writes the
+derivative of a derivative.
+
+A kernel gets raw arrays. If it has a keyword-only parameter ``needs`` it is told which arguments want a
+gradient, all False when nothing is recorded, so that it can save its work. ``backward`` returns the
+gradients in the order of the arguments, None for those that want none, and never touches them again.
+Randomness is an input of a kernel, never drawn inside: a replay must see the same mask.
+
+A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
+"""
+
+import inspect
+
+from ..backend import backend_of, is_array, quiet
+from .graph import mode, walk
+from .op import Op
+from .primitive import check_unchanged, fit, primitive, watched
+from .tensor import Tensor
+
+__all__ = ["Fused", "fused"]
+
+
+class Fused(Op):
+    """An op with a hand-written kernel and a spec. Made by ``@fused(spec=...)``."""
+
+    def __init__(self, kernel, spec, constants):
+        super().__init__(kernel)
+        self.spec = spec
+        self._is_told = "needs" in inspect.signature(kernel).parameters
+        self.differentiable = frozenset(
+            i for i, name in enumerate(self.positional) if name not in constants
+        )
+
+    def _compute(self, arrays, options, wants, watchers):
+        first = next(filter(is_array, arrays), None)
+        kernel = backend_of(first).kernels.get(self.name, self.forward)
+        if self._is_told:
+            options = {**options, "needs": tuple([bool(wants >> i & 1) for i in range(len(arrays))])}
+        run = quiet(lambda: kernel(*arrays, **options))
+        return watched(watchers, self, "forward", run) if watchers else run()
+
+    def _keep(self, arrays, options, wants, y, backward):
+        return self, (backward, options, *arrays)
+
+    def pull_back(self, node, gradient, wanted, create_graph):
+        """Yield (parent, gradient): from the kernel, or, to go on differentiating, from the spec."""
+        backward, options, *arrays = node.saved
+        check_unchanged(node, arrays)
+        if create_graph:
+            parts = self._replay(node, arrays, options, gradient, wanted)
+        else:
+            parts = self._run_backward(node, backward, gradient)
+        for i, part in parts:
+            parent = node.parents[i]
+            if part is not None and parent is not None and (wanted is None or parent in wanted):
+                yield parent, fit(part, parent, self, i)
+
+    def _run_backward(self, node, backward, gradient):
+        """(argument, gradient) pairs by the kernel's own way back."""
+        watchers = mode.get().watchers
+        if watchers:
+            parts = watched(watchers, self, "backward", lambda: backward(gradient), node)
+        else:
+            parts = backward(gradient)
+        return zip(sorted(self.differentiable), parts if isinstance(parts, (tuple, list)) else (parts,))
+
+    def _replay(self, node, arrays, options, gradient, wanted):
+        """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
+
+        The spec runs behind aliases of the inputs, at which the inner walk stops: one input may well
+        have been computed from another, and that path is not this op's to follow.
+        """
+        inputs, ends = list(arrays), {}
+        for i, (array, parent) in enumerate(zip(arrays, node.parents)):
+            if is_array(array):
+                inputs[i] = Tensor(array, parent)
+            if parent is not None and (wanted is None or parent in wanted):
+                inputs[i] = _alias(inputs[i])
+                ends[i] = inputs[i].node
+        y = self.spec(*inputs, **options)
+        stop = frozenset(ends.values())
+        found = walk({y.node: gradient}, stop, stop, create_graph=True, retain_graph=True)
+        return [(i, found.get(end)) for i, end in ends.items()]
+
+
+@primitive
+def _alias(x):
+    """The same values behind a node of their own."""
+    return x
+
+
+_alias.derivatives(x=lambda g: g)
+
+
+def fused(*, spec, constants=()):
+    """Turn a kernel on raw arrays into an op of tensors whose definition is ``spec``.
+
+    Args:
+        spec: the same function of the same arguments, composed of other ops.
+        constants: the names of arguments that never carry a gradient: targets, masks.
+
+    Example: a square whose derivative is computed on the way forward.
+
+        >>> import tinygrad_attn as ta
+        >>> @ta.fused(spec=lambda x: x * x)
+        ... def fast_square(x):
+        ...     slope = x + x
+        ...     return x * x, lambda g: (g * slope,)
+        >>> x = ta.tensor(3.0, requires_grad=True)
+        >>> dy = ta.grad(fast_square(x), x, create_graph=True)   # the spec's derivative
+        >>> ta.grad(dy, x)
+        tensor(2.)
+    """
+    return lambda kernel: Fused(kernel, spec, constants)

@@ -1,0 +1,251 @@
+"""The tape: what fed what, in which order to go back, and when to stop. It knows no derivative.
+
+Every recorded op leaves one Node behind. A Node points to the nodes of the op's inputs, its *parents*,
+and never forwards, so the graph is held together from its results alone: drop the loss, and everything
+behind it is freed by reference counting, with no cycle for a garbage collector to find.
+
+Time is a single counter. Nodes take a number from it when they are recorded, and so does every write
+into an array. Two questions that need bookkeeping elsewhere become comparisons of numbers:
+
+    in which order to go back?      newest node first: a consumer is always younger than what it consumed
+    is a saved array still true?    yes, unless it was written after the node that saved it was recorded
+"""
+
+import itertools
+import traceback
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import GraphError
+
+__all__ = ["Mode", "Node", "enable_grad", "is_grad_enabled", "mark_written", "no_grad", "walk"]
+
+_clock = itertools.count(1)
+_last_write = 0  # the time of the latest write anywhere; most graphs are younger, and look no further
+_written = {}  # id of a buffer's owner -> when it was last written
+
+_FREED = object()
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+# ---- modes: what happens besides computing ---------------------------------------------------------
+
+
+class Mode(NamedTuple):
+    """What the current thread does around each op."""
+
+    record: bool = True
+    """Whether ops leave nodes behind."""
+
+    watchers: tuple = ()
+    """Callables ``watcher(op, phase, run)`` that run each op in our place: anomaly search, profiling."""
+
+    trace: bool = False
+    """Whether nodes remember the line of the program that called them."""
+
+
+mode = ContextVar("tinygrad_attn.mode", default=Mode())  # one per thread, and per asyncio task
+
+
+@contextmanager
+def changed_mode(**changes):
+    """Inside this context the Mode has ``changes``; afterwards it is what it was."""
+    token = mode.set(mode.get()._replace(**changes))
+    try:
+        yield
+    finally:
+        mode.reset(token)
+
+
+def no_grad():
+    """Compute without recording: ``with ta.no_grad():`` or, above a function, ``@ta.no_grad()``."""
+    return changed_mode(record=False)
+
+
+def enable_grad():
+    """Record again, inside ``no_grad``."""
+    return changed_mode(record=True)
+
+
+def is_grad_enabled():
+    """Whether ops called now, in this thread, leave nodes behind."""
+    return mode.get().record
+
+
+# ---- nodes ----------------------------------------------------------------------------------------
+
+
+class Node:
+    """One recorded op, or, where ``op`` is None, a *leaf*: a tensor whose gradient somebody wants.
+
+    A node keeps the shape and dtype of its result, to which gradients must fit, and the raw arrays that
+    the derivatives asked for. It never keeps a Tensor, and never its result unless a derivative needs it.
+    """
+
+    __slots__ = ("op", "parents", "saved", "shape", "dtype", "time", "grad", "hooks", "site")
+
+    def __init__(self, op, parents, saved, shape, dtype):
+        self.op = op
+        self.parents = parents  # one entry per operand; None where no gradient is wanted
+        self.saved = saved
+        self.shape = shape
+        self.dtype = dtype
+        self.time = next(_clock)
+        self.grad = None  # a Tensor: of leaves, and of results on which retain_grad() was called
+        self.hooks = None  # functions (node, gradient) -> gradient, called when the gradient is whole
+        self.site = None  # "file.py:12, in forward", under detect_anomaly
+
+    def __repr__(self):
+        return f"<{self.op.name if self.op else 'leaf'} node, shape {self.shape}, {self.dtype}>"
+
+    def release(self):
+        """Let go of saved arrays and parents; from now on a walk through this node is an error."""
+        self.saved = _FREED
+        self.parents = ()
+
+
+def leaf(shape, dtype):
+    """A node with nothing behind it, where gradients end."""
+    return Node(None, (), None, shape, dtype)
+
+
+def call_site():
+    """Where the program outside this package is: "file.py:12, in train: loss = model(x)"."""
+    for frame in reversed(traceback.extract_stack()):
+        if not frame.filename.startswith(_PACKAGE):
+            return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
+    return "an unknown place"
+
+
+# ---- writes ---------------------------------------------------------------------------------------
+
+
+def _owner(array):
+    """The array that owns the memory of ``array``, through any chain of views."""
+    while type(base := array.base) is type(array):
+        array = base
+    return array
+
+
+def mark_written(array):
+    """Note that the buffer of ``array`` has just been changed in place, through whatever view.
+
+    An owner's id may be reused after its death, but only by an array that is younger than this write,
+    so an old entry can never accuse a new array.
+    """
+    global _last_write
+    _last_write = _written[id(_owner(array))] = next(_clock)
+
+
+def changed_since(time, arrays):
+    """The first of ``arrays`` that was written after ``time``, or None."""
+    if _last_write > time:
+        for array in arrays:
+            if _written.get(id(_owner(array)), 0) > time:
+                return array
+    return None
+
+
+# ---- the walk back --------------------------------------------------------------------------------
+
+
+def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph=False):
+    """The chain rule: carry the gradients in ``seeds`` back, newest node first.
+
+    Args:
+        seeds: {node: gradient of the quantity to differentiate with respect to the node's result}.
+        targets: the nodes whose gradients are wanted; None means every leaf.
+        stop: nodes behind which not to look.
+        create_graph: gradients are Tensors and the walk itself is recorded, so that it can be
+            differentiated again; otherwise they are raw arrays.
+        retain_graph: keep saved arrays for another walk.
+
+    Returns: {target: gradient}; a target that nothing reached is absent. No gradient in it shares memory
+    with another, with a seed, or with anything saved.
+    Raises: GraphError where a node was freed by an earlier walk, or a saved array was overwritten.
+    """
+    order = _oldest_first(seeds, stop)
+    wanted = None if targets is None else _leading_to(targets, order)
+    gradients, ours, results = dict(seeds), set(), {}
+    while order:
+        node = order.pop()
+        if wanted is not None and node not in wanted:
+            continue
+        gradient = gradients.pop(node, None)
+        is_end = node.op is None if targets is None else node in targets
+        if gradient is not None:
+            for hook in node.hooks or ():
+                gradient = hook(node, gradient)
+                ours.discard(node)
+            if is_end:
+                results[node] = gradient if node in ours else gradient.copy()
+        if node.op is None or node in stop or not _goes_on(node, wanted):
+            continue
+        if gradient is not None:
+            _pull_back(node, gradient, wanted, gradients, ours, create_graph)
+        if not retain_graph:
+            node.release()
+    return results
+
+
+def _oldest_first(roots, stop):
+    """Every node behind ``roots``, sorted by time: popping from the end meets consumers first."""
+    seen = set(roots)
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node.saved is _FREED:
+            raise GraphError(
+                f"backward: the graph behind {node!r} was freed by an earlier walk; "
+                "pass retain_graph=True to the first one to walk it twice"
+            )
+        if node not in stop:
+            for parent in node.parents:
+                if parent is not None and parent not in seen:
+                    seen.add(parent)
+                    stack.append(parent)
+    return sorted(seen, key=attrgetter("time"))
+
+
+def _leading_to(targets, order):
+    """The nodes from which a target can be reached, targets included: nothing else need be walked."""
+    wanted = set(targets)
+    for node in order:  # parents come before children, so one pass is enough
+        if _goes_on(node, wanted):
+            wanted.add(node)
+    return wanted
+
+
+def _goes_on(node, wanted):
+    """Whether something behind ``node`` is wanted."""
+    return wanted is None or not wanted.isdisjoint(node.parents)
+
+
+def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
+    """Add what ``node`` passes back to the gradients of its parents.
+
+    A derivative may hand out the array that it was given (an addition does), a view, or something saved.
+    Only a buffer that nobody else can hold is ours: to add another gradient to, and to give to a user.
+    """
+    handed_out = [gradient, *node.saved]
+    for parent, part in node.op.pull_back(node, gradient, wanted, create_graph):
+        held = gradients.get(parent)
+        if held is None:
+            gradients[parent] = part
+            if parent.op is None and not create_graph and not _is_known(part, handed_out):
+                ours.add(parent)
+            handed_out.append(part)
+        elif parent in ours and not create_graph:
+            held += part
+            gradients[parent] = held  # a 0-d NumPy result is a scalar, which += replaces
+        else:
+            gradients[parent] = held + part
+            ours.add(parent)
+
+
+def _is_known(part, arrays):
+    """Whether ``part`` is a view, or one of ``arrays``: whether writing to it could be seen elsewhere."""
+    return part.base is not None or any(part is array for array in arrays)
