@@ -3,7 +3,7 @@
 from ..backend import namespace, quiet
 from ..errors import DTypeError, GraphError, ShapeError
 from .graph import enable_grad, no_grad, walk
-from .tensor import Tensor, check_gradient
+from .tensor import Tensor, as_gradient, check_gradient
 
 __all__ = ["backward", "grad"]
 
@@ -25,7 +25,7 @@ def backward(tensor, gradient=None, *, retain_graph=None, create_graph=False):
     with enable_grad() if create_graph else no_grad():
         arrived = walk(seeds, create_graph=create_graph, retain_graph=retain_graph)
     for node, part in arrived.items():
-        new = part if create_graph else Tensor(part)
+        new = as_gradient(part)
         node.grad = new if node.grad is None else node.grad + new
 
 
@@ -67,7 +67,8 @@ def grad(
     retain_graph = create_graph if retain_graph is None else retain_graph
     with enable_grad() if create_graph else no_grad():
         arrived = walk(seeds, {x.node for x in xs}, (), create_graph, retain_graph)
-    results = tuple(_result(arrived.get(x.node), create_graph) for x in xs)
+    parts = [arrived.get(x.node) for x in xs]
+    results = tuple(None if part is None else as_gradient(part) for part in parts)
     for i, result in enumerate(results):
         if result is None and not allow_unused:
             raise GraphError(
@@ -106,7 +107,3 @@ def _as_list(where, value):
         if not isinstance(tensor, Tensor):
             raise DTypeError(f"grad: {where} must be tensors, not {type(tensor).__name__}")
     return tensors
-
-
-def _result(part, create_graph):
-    return part if part is None or create_graph else Tensor(part)

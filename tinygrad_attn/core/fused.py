@@ -18,10 +18,8 @@ Randomness is an input of a kernel, never drawn inside: a replay must see the sa
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
 """
 
-import inspect
-
-from ..backend import backend_of, is_array, quiet
-from .graph import mode, walk
+from ..backend import backend_of, dtypes, is_array, quiet
+from .graph import is_older_than_last_write, mode, walk
 from .op import Op
 from .primitive import check_unchanged, fit, primitive, watched
 from .tensor import Tensor
@@ -35,18 +33,19 @@ class Fused(Op):
     def __init__(self, kernel, spec, constants):
         super().__init__(kernel)
         self.spec = spec
-        self._is_told = "needs" in inspect.signature(kernel).parameters
+        self._is_told = "needs" in self.options
+        self.options.discard("needs")  # the engine gives it, no caller does
         self.differentiable = frozenset(
             i for i, name in enumerate(self.positional) if name not in constants
         )
 
-    def _compute(self, arrays, options, wants, watchers):
+    def _run(self, arrays, options, wants, watchers):
         first = next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
             options = {**options, "needs": tuple([bool(wants >> i & 1) for i in range(len(arrays))])}
-        run = quiet(lambda: kernel(*arrays, **options))
-        return watched(watchers, self, "forward", run) if watchers else run()
+        run = quiet(lambda: _in_float32(kernel, arrays, options))
+        return watched(watchers, self, "forward", run, arrays) if watchers else run()
 
     def _keep(self, arrays, options, wants, y, backward):
         return self, (backward, options, *arrays)
@@ -54,7 +53,8 @@ class Fused(Op):
     def pull_back(self, node, gradient, wanted, create_graph):
         """Yield (parent, gradient): from the kernel, or, to go on differentiating, from the spec."""
         backward, options, *arrays = node.saved
-        check_unchanged(node, arrays)
+        if is_older_than_last_write(node):
+            check_unchanged(node, arrays)
         if create_graph:
             parts = self._replay(node, arrays, options, gradient, wanted)
         else:
@@ -68,7 +68,7 @@ class Fused(Op):
         """(argument, gradient) pairs by the kernel's own way back."""
         watchers = mode.get().watchers
         if watchers:
-            parts = watched(watchers, self, "backward", lambda: backward(gradient), node)
+            parts = watched(watchers, self, "backward", lambda: backward(gradient), (gradient, *node.saved), node)
         else:
             parts = backward(gradient)
         return zip(sorted(self.differentiable), parts if isinstance(parts, (tuple, list)) else (parts,))
@@ -90,6 +90,17 @@ class Fused(Op):
         stop = frozenset(ends.values())
         found = walk({y.node: gradient}, stop, stop, create_graph=True, retain_graph=True)
         return [(i, found.get(end)) for i, end in ends.items()]
+
+
+def _in_float32(kernel, arrays, options):
+    """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
+    halves = [a for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
+    if not halves:
+        return kernel(*arrays, **options)
+    dtype, wide = halves[0].dtype, dtypes.float32
+    arrays = [a.astype(wide) if any(a is half for half in halves) else a for a in arrays]
+    y, backward = kernel(*arrays, **options)
+    return y.astype(dtype), lambda g: backward(g.astype(wide))
 
 
 @primitive

@@ -41,13 +41,16 @@ class Mode(NamedTuple):
     """Whether ops leave nodes behind."""
 
     watchers: tuple = ()
-    """Callables ``watcher(op, phase, run)`` that run each op in our place: anomaly search, profiling."""
+    """Callables that run each op in our place, to search for anomalies or to measure:
+    ``watcher(op, phase, run, operands, node)`` returns ``run()``, in which ``op`` computes "forward" or
+    "backward" from ``operands``; ``node`` is known on the way back."""
 
     trace: bool = False
     """Whether nodes remember the line of the program that called them."""
 
 
-mode = ContextVar("tinygrad_attn.mode", default=Mode())  # one per thread, and per asyncio task
+PLAIN = Mode()
+mode = ContextVar("tinygrad_attn.mode", default=PLAIN)  # one per thread, and per asyncio task
 
 
 @contextmanager
@@ -142,11 +145,15 @@ def mark_written(array):
 
 def changed_since(time, arrays):
     """The first of ``arrays`` that was written after ``time``, or None."""
-    if _last_write > time:
-        for array in arrays:
-            if _written.get(id(_owner(array)), 0) > time:
-                return array
+    for array in arrays:
+        if _written.get(id(_owner(array)), 0) > time:
+            return array
     return None
+
+
+def is_older_than_last_write(node):
+    """Whether anything at all was written since ``node`` was recorded; mostly not, and all is well."""
+    return node.time < _last_write
 
 
 # ---- the walk back --------------------------------------------------------------------------------
@@ -175,14 +182,14 @@ def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph
         if wanted is not None and node not in wanted:
             continue
         gradient = gradients.pop(node, None)
-        is_end = node.op is None if targets is None else node in targets
         if gradient is not None:
-            for hook in node.hooks or ():
-                gradient = hook(node, gradient)
-                ours.discard(node)
-            if is_end:
+            if node.hooks and node not in stop:  # at a stop the gradient is not whole yet
+                ours.discard(node)  # a hook may keep the gradient that it is shown
+                for hook in node.hooks:
+                    gradient = hook(node, gradient)
+            if node.op is None if targets is None else node in targets:
                 results[node] = gradient if node in ours else gradient.copy()
-        if node.op is None or node in stop or not _goes_on(node, wanted):
+        if node.op is None or not (wanted is None or _goes_on(node, wanted)) or node in stop:
             continue
         if gradient is not None:
             _pull_back(node, gradient, wanted, gradients, ours, create_graph)
@@ -221,7 +228,7 @@ def _leading_to(targets, order):
 
 def _goes_on(node, wanted):
     """Whether something behind ``node`` is wanted."""
-    return wanted is None or not wanted.isdisjoint(node.parents)
+    return not wanted.isdisjoint(node.parents)
 
 
 def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
@@ -230,22 +237,18 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
     A derivative may hand out the array that it was given (an addition does), a view, or something saved.
     Only a buffer that nobody else can hold is ours: to add another gradient to, and to give to a user.
     """
-    handed_out = [gradient, *node.saved]
+    parts = []
     for parent, part in node.op.pull_back(node, gradient, wanted, create_graph):
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and not create_graph and not _is_known(part, handed_out):
-                ours.add(parent)
-            handed_out.append(part)
+            if parent.op is None and not create_graph and part.base is None:
+                if not any(part is other for other in (gradient, *node.saved, *parts)):
+                    ours.add(parent)
+            parts.append(part)
         elif parent in ours and not create_graph:
             held += part
             gradients[parent] = held  # a 0-d NumPy result is a scalar, which += replaces
         else:
             gradients[parent] = held + part
             ours.add(parent)
-
-
-def _is_known(part, arrays):
-    """Whether ``part`` is a view, or one of ``arrays``: whether writing to it could be seen elsewhere."""
-    return part.base is not None or any(part is array for array in arrays)

@@ -8,14 +8,14 @@ import functools
 import inspect
 import sys
 
-from ..backend import array_from, backend_of, dtypes, is_array, namespace
+from ..backend import array_from, array_types, backend_of, dtypes, is_array, namespace
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError, TinygradAttnError
 from .graph import Node, call_site, mode
 from .tensor import Tensor
 
 __all__ = ["Op", "sum_to"]
 
-_FAILURES = (ValueError, TypeError, IndexError, OverflowError)
+FAILURES = (ValueError, TypeError, IndexError, OverflowError)
 _ALL = range(sys.maxsize)
 
 
@@ -27,6 +27,9 @@ class Op:
     tensors is written with ``*xs`` and takes the rest by keyword.
     """
 
+    is_bare = False
+    """Whether ``forward`` alone, called with the arrays, is all there is to computing."""
+
     def __init__(self, function):
         functools.update_wrapper(self, function)
         self.name = function.__name__.strip("_")
@@ -34,6 +37,7 @@ class Op:
         parameters = inspect.signature(function).parameters.values()
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self.positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.arity = -1 if self.variadic else len(self.positional)
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.differentiable = _ALL if self.variadic else frozenset()
@@ -50,12 +54,14 @@ class Op:
         record, watchers, trace = mode.get()
         wants = wants if record else 0
         try:
-            if dtype is None:
-                arrays, y, state = self._compute_aligned(arrays, options, wants, watchers)
+            if self.is_bare and dtype is not None and not options and not watchers:
+                y, state = self.forward(*arrays), None
             else:
-                y, state = self._compute(arrays, options, wants, watchers)
-        except _FAILURES as error:
+                arrays, y, state = self._compute(arrays, dtype, options, wants, watchers)
+        except FAILURES as error:
             raise self._explain(error, arrays) from error
+        if type(y) not in array_types:
+            y = backend_of(y).asarray(y)
         if not wants or not (y.dtype is dtype or dtypes.is_float(y.dtype)):
             return Tensor(y)
         how, saved = self._keep(arrays, options, wants, y, state)
@@ -64,7 +70,7 @@ class Op:
             node.site = call_site()
         return Tensor(y, node)
 
-    def _compute(self, arrays, options, wants, watchers):
+    def _run(self, arrays, options, wants, watchers):
         """Run the op; returns the result and whatever the way back wants to remember of the run."""
         raise NotImplementedError
 
@@ -72,36 +78,34 @@ class Op:
         """Returns (an object with ``name`` and ``pull_back``, the arrays that it will need)."""
         raise NotImplementedError
 
-    def _compute_aligned(self, arrays, options, wants, watchers):
-        """Compute after bringing the arguments to one dtype; returns the aligned arrays too.
+    def _compute(self, arrays, dtype, options, wants, watchers):
+        """Compute with options, watchers, or arguments to align; returns the aligned arrays too.
 
         Of whole numbers a sum is whole, but an exponential is not: a result that leaves the integers is
         computed in float32, as floats are everywhere unless asked otherwise.
         """
-        arrays, whole = self._align(arrays)
-        y, state = self._compute(arrays, options, wants, watchers)
+        arrays, whole = (arrays, False) if dtype is not None else self._align(arrays)
+        y, state = self._run(arrays, options, wants, watchers)
         if whole and dtypes.is_float(y.dtype):
             arrays = [_cast(a, dtypes.float32) for a in arrays]
-            y, state = self._compute(arrays, options, wants, watchers)
+            y, state = self._run(arrays, options, wants, watchers)
         return arrays, y, state
 
     def _bind(self, args, options):
         """Sort arguments given by name or left out into their places."""
         known = self.positional if self.variadic is None else ()
-        unknown = [name for name in options if name not in known and name not in self.defaults]
+        unknown = [name for name in options if name not in known and name not in self.options]
         if unknown or (self.variadic is None and len(args) > self.arity):
             given = f"unknown argument {unknown[0]!r}" if unknown else f"{len(args)} positional arguments"
             raise TypeError(f"{self.name}: {given}; the signature is {self.name}{inspect.signature(self)}")
-        if self.variadic is not None:
-            return args, {**self.defaults, **options}
-        values = {**self.defaults, **dict(zip(known, args))}
+        values = {**self.defaults, **dict(zip(known, args)), **options}
         twice = [name for name in known[: len(args)] if name in options]
-        values.update(options)
-        missing = [name for name in known if name not in values]
+        missing = [name for name in (*known, *self.options) if name not in values]
         if twice or missing:
             what = f"{twice[0]!r} given twice" if twice else f"{missing[0]!r} is missing"
             raise TypeError(f"{self.name}: {what}; the signature is {self.name}{inspect.signature(self)}")
-        return [values[name] for name in known], {}
+        options = {name: values[name] for name in self.options}
+        return [values[name] for name in known] if self.variadic is None else args, options
 
     # ---- tensors to arrays ------------------------------------------------------------------------
 
@@ -112,28 +116,28 @@ class Op:
         where nothing is left to align.
         """
         arrays, parents = list(args), [None] * len(args)
-        wants, dtype, kind, uniform = 0, None, None, True
+        wants, dtype, uniform, others = 0, None, True, False
         differentiable = self.differentiable
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
-                arrays[i] = data = arg.data
-                if kind is None:
-                    kind = type(data)
-                elif kind is not type(data):
+                arrays[i] = arg.data
+                if i not in differentiable:
+                    others = True
+                    continue
+                if arg.node is not None:
+                    parents[i] = arg.node
+                    wants |= 1 << i
+                if dtype is None:
+                    dtype = arg.data.dtype
+                elif arg.data.dtype is not dtype:
                     uniform = False
-                if i in differentiable:
-                    if arg.node is not None:
-                        parents[i] = arg.node
-                        wants |= 1 << i
-                    if dtype is None:
-                        dtype = data.dtype
-                    elif data.dtype is not dtype:
-                        uniform = False
             elif i in differentiable:
                 if type(arg) is not float and type(arg) is not int:
                     uniform = False
             elif type(arg) is tuple or type(arg) is list:
                 arrays[i] = type(arg)([a.data if isinstance(a, Tensor) else a for a in arg])
+        if others:
+            self._device(arrays)
         if not (uniform and (dtype is dtypes.float32 or dtypes.is_float(dtype))):
             dtype = None
         return arrays, parents, wants, dtype
@@ -186,6 +190,7 @@ class Op:
         """The same failure in our words: which op, which rule, every operand."""
         if isinstance(error, TinygradAttnError):
             return error
+        self._device(arrays)  # raises where arrays of two libraries are the real cause
         operands = ", ".join(
             f"{self._name_of(i)} is {tuple(a.shape)} {a.dtype}" for i, a in enumerate(arrays) if is_array(a)
         )

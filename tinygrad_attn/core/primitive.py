@@ -24,23 +24,30 @@ broadcasting (by summing over the copies) and mixing of dtypes (by casting back)
 """
 
 import inspect
+from functools import partial
+from operator import itemgetter
 
-from ..backend import backend_of, is_array
+from ..backend import array_types, backend_of, dtypes, is_array
 from ..errors import GraphError, ShapeError
-from .graph import changed_since, mode
-from .op import Op, sum_to
+from .graph import PLAIN, Node, changed_since, is_older_than_last_write, mode
+from .op import FAILURES, Op, sum_to
 from .tensor import Tensor
 
 __all__ = ["Primitive", "primitive"]
+
+_USUAL = (dtypes.float32, dtypes.float64)
 
 
 class Primitive(Op):
     """An op that is differentiated by its own rules. Made by ``@primitive``."""
 
+    is_bare = True
+
     def __init__(self, function):
         super().__init__(function)
         self.rules = {}
         self._plans = {}
+        self._is_smooth = False  # whether every argument has a derivative
 
     def derivatives(self, **rules):
         """Give the derivative with respect to each named argument; returns the op.
@@ -56,24 +63,64 @@ class Primitive(Op):
         self.rules.update(rules)
         if self.variadic is None:
             self.differentiable = frozenset(map(self.positional.index, self.rules))
+            self._is_smooth = len(self.rules) == self.arity
         self._plans.clear()
         return self
 
-    def _compute(self, arrays, options, wants, watchers):
-        if watchers:
-            y = watched(watchers, self, "forward", lambda: self.forward(*arrays, **options))
-        elif options:
-            y = self.forward(*arrays, **options)
-        else:
+    def __call__(self, *args, **options):
+        """The common case of ``Op.__call__`` in one piece: tensors of one float type and plain numbers.
+
+        Nothing happens here that does not happen there. But on small tensors the cost of an op is the
+        cost of these lines, and this is half of it.
+        """
+        if options or not self._is_smooth or len(args) != self.arity or mode.get() is not PLAIN:
+            return super().__call__(*args, **options)
+        arrays, parents, wants, bit, dtype = [], [], 0, 1, None
+        for arg in args:
+            if isinstance(arg, Tensor):
+                data, node = arg.data, arg.node
+                if dtype is not data.dtype:
+                    if dtype is not None or data.dtype not in _USUAL:
+                        return super().__call__(*args)
+                    dtype = data.dtype
+                if node is not None:
+                    wants |= bit
+                arrays.append(data)
+                parents.append(node)
+            elif type(arg) is float or type(arg) is int:
+                arrays.append(arg)
+                parents.append(None)
+            else:
+                return super().__call__(*args)
+            bit += bit
+        if dtype is None:
+            return super().__call__(*args)
+        try:
             y = self.forward(*arrays)
-        return (y if is_array(y) else backend_of(y).asarray(y)), None
+        except FAILURES as error:
+            raise self._explain(error, arrays) from error
+        if type(y) not in array_types:
+            y = backend_of(y).asarray(y)
+        if not wants or y.dtype is not dtype:
+            return Tensor(y) if not wants else super().__call__(*args)
+        plan = self._plans.get(wants) or self._plan(wants, len(arrays))
+        return Tensor(y, Node(plan, parents, plan.keep(arrays, options, y), y.shape, dtype))
+
+    def _run(self, arrays, options, wants, watchers):
+        if watchers:
+            return watched(watchers, self, "forward", lambda: self.forward(*arrays, **options), arrays), None
+        return self.forward(*arrays, **options), None
 
     def _keep(self, arrays, options, wants, y, state):
-        key = wants if self.variadic is None else (wants, len(arrays))
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = Plan(self, [wants >> i & 1 for i in range(len(arrays))])
+        plan = self._plan(wants, len(arrays))
         return plan, plan.keep(arrays, options, y)
+
+    def _plan(self, wants, count):
+        """How to go back when, of ``count`` arguments, those marked in the bits of ``wants`` ask for it."""
+        key = wants if self.variadic is None else (wants, count)
+        if key not in self._plans:
+            self._plans[key] = Plan(self, [wants >> i & 1 for i in range(count)])
+        return self._plans[key]
 
     def _fetcher(self, need):
         """How to get, after the forward pass, the value that a rule calls ``need``.
@@ -96,7 +143,7 @@ class Primitive(Op):
                 lambda arrays, options, y: arrays[k],
                 lambda value, node: _lift(value, node.parents[k]),
             )
-        if need in self.defaults:
+        if need in self.options:
             return (lambda arrays, options, y: options[need]), lambda value, node: value
         whole = need.removesuffix("_shape")
         if whole != need and whole == self.variadic:
@@ -115,42 +162,59 @@ class Plan:
 
     def __init__(self, op, wants):
         self.op, self.name = op, op.name
-        needs = {}  # what to keep -> its place among the saved values
-        self.steps = []  # (which argument, its rule, the places of what the rule asks for; -1 is g)
+        needs = []  # the names of the values to keep
+        self.steps = []  # (which argument, its rule, what picks the rule's arguments, where `i` goes)
         for i, wanted in enumerate(wants):
             rule = op.rules.get(op.variadic or op.positional[i])
             if wanted and rule is not None:
                 asked = list(inspect.signature(rule).parameters)
-                places = [-1 if need == "g" else needs.setdefault(need, len(needs)) for need in asked]
-                self.steps.append((i, rule, places, asked.index("i") if "i" in asked and op.variadic else None))
+                needs += [need for need in asked if need != "g" and need not in needs]
+                which = asked.index("i") if "i" in asked and op.variadic else None
+                self.steps.append((i, rule, _picker(asked, ["g", *needs]), which))
         pairs = [op._fetcher(need) for need in needs]
-        self._fetchers = [fetch for fetch, _ in pairs]
+        self.fetchers = [fetch for fetch, _ in pairs]
         self.lifters = [lift for _, lift in pairs]
+        known = [*op.positional, "y"]
+        if not op.variadic and set(needs) <= set(known):  # arguments and result, as nearly always
+            pick = _picker(needs, known)
+            self.keep = lambda arrays, options, y: pick((*arrays, y))
 
     def keep(self, arrays, options, y):
         """The values that the rules will ask for."""
-        return [fetch(arrays, options, y) for fetch in self._fetchers] if self._fetchers else ()
+        return tuple([fetch(arrays, options, y) for fetch in self.fetchers])
 
     def pull_back(self, node, gradient, wanted, create_graph):
         """Yield (parent, gradient of the loss with respect to that argument) for each wanted one."""
         saved = node.saved
-        check_unchanged(node, saved)
+        if is_older_than_last_write(node):
+            check_unchanged(node, saved)
         if create_graph:
             saved = [lift(value, node) for lift, value in zip(self.lifters, saved)]
         watchers = mode.get().watchers
-        for i, rule, places, which in self.steps:
+        values = (gradient, *saved)
+        for i, rule, pick, which in self.steps:
             parent = node.parents[i]
             if wanted is not None and parent not in wanted:
                 continue
-            values = [gradient if place < 0 else saved[place] for place in places]
+            arguments = pick(values)
             if which is not None:
-                values[which] = i
+                arguments = (*arguments[:which], i, *arguments[which + 1 :])
             if watchers:
-                part = watched(watchers, self.op, "backward", lambda: rule(*values), node)
+                part = watched(watchers, self.op, "backward", partial(rule, *arguments), arguments, node)
             else:
-                part = rule(*values)
+                part = rule(*arguments)
             if part is not None:
-                yield parent, fit(part, parent, self.op, i)
+                if part.shape != parent.shape or part.dtype is not parent.dtype:
+                    part = fit(part, parent, self.op, i)
+                yield parent, part
+
+
+def _picker(names, known):
+    """A function from the values of ``known`` to the tuple of those of ``names``."""
+    places = [known.index(name) for name in names]
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
 
 
 def fit(part, parent, op, i):
@@ -179,15 +243,15 @@ def check_unchanged(node, saved):
         )
 
 
-def watched(watchers, op, phase, run, node=None):
-    """Run ``run`` inside the watchers, the newest one innermost."""
+def watched(watchers, op, phase, run, operands, node=None):
+    """Run ``run``, which computes from ``operands``, inside the watchers, the newest one innermost."""
     for watcher in reversed(watchers):
-        run = _around(watcher, op, phase, run, node)
+        run = _around(watcher, op, phase, run, operands, node)
     return run()
 
 
-def _around(watcher, op, phase, run, node):
-    return lambda: watcher(op, phase, run, node)
+def _around(watcher, op, phase, run, operands, node):
+    return lambda: watcher(op, phase, run, operands, node)
 
 
 def _arrays_in(values):

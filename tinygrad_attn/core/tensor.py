@@ -156,7 +156,7 @@ class Tensor:
         node = _with_node("register_hook", self)
 
         def show(node, gradient):
-            seen = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+            seen = as_gradient(gradient)
             answer = hook(seen)
             if answer is None:
                 return gradient
@@ -287,9 +287,16 @@ def _unpickle(cls, host, device, requires_grad):
     return cls._restore(get_backend(device).from_host(host, device), requires_grad)
 
 
+def as_gradient(part):
+    """A Tensor of what a rule returned: a Tensor, an array, or NumPy's bare scalar in place of a 0-d one."""
+    if isinstance(part, Tensor):
+        return part
+    return Tensor(part if is_array(part) else backend_of(part).asarray(part))
+
+
 def deposit(node, gradient):
     """Add ``gradient`` to the node's ``.grad``. Never in place: somebody may hold the sum so far."""
-    arrived = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+    arrived = as_gradient(gradient)
     node.grad = arrived.copy() if node.grad is None else node.grad + arrived
     return gradient
 

@@ -1,0 +1,212 @@
+"""scaled_dot_product_attention: the one public door to attention, where every argument is checked.
+
+The mathematics is in ``fused/attention.py``. Here shapes are held to the contract, and masks, causality,
+windows and positions become the one thing that the kernels understand: who may attend whom.
+"""
+
+import math
+
+from ..backend import dtypes
+from ..errors import DTypeError, ShapeError
+from .check import as_tensor
+from .create import arange
+from .fused.attention import attention_spec, attention_weights_spec, may_attend
+from .fused.attention_dense import dense_attention
+from .fused.attention_tiled import tiled_attention
+from .fused.dropout import Drop
+
+__all__ = ["scaled_dot_product_attention"]
+
+DENSE_LIMIT = 512 * 512
+"""Scores of one head beyond which they are computed in tiles. See benchmarks/."""
+
+_HERE = "scaled_dot_product_attention"
+_FOREIGN = {
+    "attn_mask": "mask= (boolean, True = may attend) or bias= (float, added to the scores)",
+    "is_causal": "causal=",
+    "dropout_p": "dropout=",
+    "key_padding_mask": "mask= of shape (B, 1, 1, S), True = a real token",
+    "enable_gqa": "nothing: fewer key heads than query heads already mean grouped queries",
+}
+
+
+def scaled_dot_product_attention(
+    q,
+    k,
+    v,
+    *,
+    mask=None,
+    bias=None,
+    causal=False,
+    window=None,
+    scale=None,
+    softcap=None,
+    sinks=None,
+    dropout=0.0,
+    q_positions=None,
+    k_positions=None,
+    return_weights=False,
+    generator=None,
+    path=None,
+    **foreign,
+):
+    """Attention  y = P·v,  P = softmax(q·kᵀ·scale + bias) over the keys that each query may attend.
+
+    With S the scores and g = ∂L/∂y:  ∂L/∂v = Pᵀg,  dP = g·vᵀ,  dS = P∘(dP − Σₛ dP∘P),
+    ∂L/∂q = dS·k·scale,  ∂L/∂k = dSᵀ·q·scale,  ∂L/∂bias = dS.
+
+    Args:
+        mask: boolean, True where the query *may attend* the key; broadcasts to (..., H, T, S).
+        bias: floats added to the scores; broadcasts likewise, and −∞ closes a pair.
+        causal: a query attends only keys whose position is not after its own.
+        window: only the last ``window`` positions; without ``causal``, those less than that away.
+        scale: of the scores, 1/√E unless given.
+        softcap: squashes the scores into (−softcap, softcap) by softcap·tanh(scores/softcap).
+        sinks: (H,) logits that take part in each head's softmax and lead nowhere.
+        dropout: the probability of dropping a weight; the others are scaled up by 1/(1 − dropout).
+        q_positions, k_positions: (T,) and (S,), or one row for each sequence, (B, T) and (B, S). Keys
+            are numbered 0..S−1 and queries S−T..S−1 unless given: the last query is at the last key.
+        return_weights: return (y, P) instead of y, P before dropout.
+        path: "spec", "dense" or "tiled" forces one way of computing the same thing.
+
+    Shapes: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev) → (..., H, T, Ev), where H is a multiple
+    of Hk. The order is: scale, soft cap, bias, mask, softmax.
+
+    A query that may attend nothing gets exactly 0 and passes back exactly 0. What a closed pair hides,
+    NaN included, changes nothing.
+
+    Raises: ShapeError for sizes that do not fit; DTypeError for a float mask or a boolean bias; TypeError
+    for PyTorch's names, which mean the opposite or something else.
+    Reference: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; Ainslie et al., "GQA",
+    arXiv:2305.13245; Gemma Team, "Gemma 2", arXiv:2408.00118 (soft cap); Xiao et al., "Efficient Streaming
+    Language Models with Attention Sinks", arXiv:2309.17453.
+    """
+    for name in foreign:
+        hint = f"; write {_FOREIGN[name]}" if name in _FOREIGN else ""
+        raise TypeError(f"{_HERE}: unknown argument {name!r}{hint}")
+    q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
+    full, dtype = _check_shapes(q, k, v), q.dtype
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    if softcap is not None and not softcap > 0:
+        raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
+    if window is not None and (isinstance(window, bool) or int(window) != window or window < 1):
+        raise ShapeError(f"{_HERE}: window is {window}; it must be a whole number of at least 1")
+    if not 0 <= dropout < 1:
+        raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
+    bias, sinks, mask = _check_bias(bias, full), _check_sinks(sinks, q), _check_mask(mask, full)
+    positions = (None, None)
+    if causal or window is not None:
+        queries, keys = full[-2], full[-1]
+        positions = (
+            _positions("q_positions", q_positions, keys - queries, keys, q),
+            _positions("k_positions", k_positions, 0, keys, q),
+        )
+    drop = Drop.draw(dropout, generator) if dropout else None
+    limits = {"causal": bool(causal), "window": None if window is None else int(window)}
+    curve = {"scale": scale, "softcap": None if softcap is None else float(softcap)}
+    if path == "spec" and dtypes.is_half(q.dtype):  # the kernels are given float32 by the engine
+        q, k, v = (x.astype(dtypes.float32) for x in (q, k, v))
+    attend = _path(path, full)
+    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **curve).astype(dtype)
+    if not return_weights:
+        return y
+    allowed = may_attend(mask, *positions, **limits)
+    return y, attention_weights_spec(q, k, bias, sinks, allowed, **curve)
+
+
+def _path(path, full):
+    """The function that computes: the one asked for, else by how many scores there would be."""
+    paths = {"spec": attention_spec, "dense": dense_attention, "tiled": tiled_attention}
+    if path is None:
+        path = "tiled" if math.prod(full[-2:]) > DENSE_LIMIT else "dense"
+    if path not in paths:
+        raise ShapeError(f"{_HERE}: path is {path!r}; it must be None or one of {', '.join(paths)}")
+    return paths[path]
+
+
+def _check_shapes(q, k, v):
+    """The shape (..., H, T, S) of the scores, or a ShapeError that shows all three operands."""
+    shapes = f"q is {q.shape}, k is {k.shape}, v is {v.shape}"
+    if min(q.ndim, k.ndim, v.ndim) < 3:
+        raise ShapeError(f"{_HERE}: {shapes}; each must be (..., heads, length, width)")
+    if q.shape[-1] != k.shape[-1]:
+        raise ShapeError(f"{_HERE}: {shapes}; q and k must have the same width, their last size")
+    if k.shape[-3:-1] != v.shape[-3:-1]:
+        raise ShapeError(f"{_HERE}: {shapes}; k and v must agree in heads and length")
+    if not k.shape[-3] or q.shape[-3] % k.shape[-3]:
+        raise ShapeError(
+            f"{_HERE}: {shapes}; the {q.shape[-3]} query heads must be a multiple of the "
+            f"{k.shape[-3]} key heads"
+        )
+    if not q.shape[:-3] == k.shape[:-3] == v.shape[:-3]:
+        raise ShapeError(f"{_HERE}: {shapes}; the batch sizes, before the last three, must be equal")
+    if not q.shape[-1]:
+        raise ShapeError(f"{_HERE}: {shapes}; the width of q and k must not be 0")
+    return (*q.shape[:-1], k.shape[-2])
+
+
+def _fits(shape, full):
+    """Whether ``shape`` broadcasts to ``full`` without adding to it."""
+    return len(shape) <= len(full) and all(
+        size in (1, whole) for size, whole in zip(reversed(shape), reversed(full))
+    )
+
+
+def _check_mask(mask, full):
+    if mask is None:
+        return None
+    mask = as_tensor(mask)
+    if mask.dtype != dtypes.bool_:
+        raise DTypeError(
+            f"{_HERE}: mask is {mask.dtype}; a mask is boolean, True where the query may attend. "
+            "Numbers to add to the scores are bias="
+        )
+    if not _fits(mask.shape, full):
+        raise ShapeError(f"{_HERE}: mask is {mask.shape}; it must broadcast to (..., H, T, S) = {full}")
+    return mask
+
+
+def _check_bias(bias, full):
+    if bias is None:
+        return None
+    bias = as_tensor(bias)
+    if not dtypes.is_float(bias.dtype):
+        raise DTypeError(
+            f"{_HERE}: bias is {bias.dtype}; a bias is float and is added to the scores. "
+            "A boolean that says who may attend is mask="
+        )
+    if not _fits(bias.shape, full):
+        raise ShapeError(f"{_HERE}: bias is {bias.shape}; it must broadcast to (..., H, T, S) = {full}")
+    return bias
+
+
+def _check_sinks(sinks, q):
+    if sinks is None:
+        return None
+    sinks = as_tensor(sinks)
+    if tuple(sinks.shape) != (q.shape[-3],) or not dtypes.is_float(sinks.dtype):
+        raise ShapeError(
+            f"{_HERE}: sinks is {sinks.shape} {sinks.dtype}; it must be one float for each of the "
+            f"{q.shape[-3]} query heads"
+        )
+    return sinks
+
+
+def _positions(name, given, first, end, q):
+    """Positions as whole numbers, (length,) or (B, length): as given, else first..end−1."""
+    if given is None:
+        return arange(first, end, device=q.device)
+    given = as_tensor(given)
+    batch, length = q.shape[:-3], end - first
+    fits = given.ndim >= 1 and given.shape[-1] == length
+    fits = fits and (given.ndim == 1 or (given.ndim == len(batch) + 1 and _fits(given.shape[:-1], batch)))
+    if not fits:
+        raise ShapeError(
+            f"{_HERE}: {name} is {given.shape}; it must be ({length},), or one row for each "
+            f"sequence, {(*batch, length)}"
+        )
+    if given.dtype.kind not in "iu":
+        raise DTypeError(f"{_HERE}: {name} are {given.dtype}; positions are whole numbers")
+    if length > 1 and bool((given[..., 1:] < given[..., :-1]).any()):
+        raise ShapeError(f"{_HERE}: {name} go backwards; positions must ascend along the sequence")
+    return given

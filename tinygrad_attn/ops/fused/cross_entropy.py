@@ -1,0 +1,161 @@
+"""cross_entropy: how surprised a model is by what came next, in nats."""
+
+from ...backend import dtypes, namespace
+from ...core import fused
+from ...errors import DTypeError, ShapeError
+from ..check import as_tensor, normalize_axis
+from .ids import check_ids
+from .softmax import log_softmax
+
+__all__ = ["cross_entropy"]
+
+
+def surprise_spec(logits, target, share, *, smoothing):
+    """−Σᵥ qᵥ·ln softmax(logits)ᵥ for each row, where q is the smoothed target.
+
+    q = (1 − smoothing) · share[target] at the target, plus smoothing/V · share everywhere; ``share`` is
+    the weight of each class. A row whose target is −1 is ignored: it costs nothing.
+    """
+    xp = namespace(logits)
+    log_p = log_softmax(logits, axis=-1)
+    kept = target >= 0
+    target = xp.where(kept, target, 0)
+    picked = xp.take_along_axis(log_p, xp.expand_dims(target, -1), axis=-1).reshape(target.shape)
+    loss = picked * share[target] * -(1 - smoothing)
+    if smoothing:
+        loss = loss - (log_p * share).sum(axis=-1) * (smoothing / logits.shape[-1])
+    return xp.where(kept, loss, 0)
+
+
+@fused(spec=surprise_spec, constants=("target", "share"))
+def _surprise(logits, target, share, *, smoothing):
+    """One row of logits and one target each, (N, V) and (N,), to N losses.
+
+    Between the two directions only ln Σ exp of each row is kept, never a second matrix.
+    """
+    xp = namespace(logits)
+    rows = xp.arange(len(target))
+    kept = target >= 0
+    safe = xp.where(kept, target, 0)
+    share = share.astype(logits.dtype)
+    top = xp.max(logits, axis=1, keepdims=True)
+    e = logits - top
+    xp.exp(e, out=e)
+    log_z = top[:, 0] + xp.log(xp.sum(e, axis=1))
+    at_target = share[safe] * (1 - smoothing) * kept
+    everywhere = kept.astype(logits.dtype) * (smoothing / logits.shape[1]) if smoothing else None
+    loss = xp.where(kept, at_target * (log_z - logits[rows, safe]), 0)
+    if smoothing:
+        loss += xp.where(kept, everywhere * (log_z * share.sum() - logits @ share), 0)
+
+    def backward(g):
+        total = at_target if everywhere is None else at_target + everywhere * share.sum()
+        gx = logits - log_z[:, None]
+        xp.exp(gx, out=gx)  # softmax(logits)
+        gx *= (g * total).astype(gx.dtype)[:, None]
+        if everywhere is not None:
+            gx -= (g * everywhere).astype(gx.dtype)[:, None] * share
+        gx[rows, safe] -= (g * at_target).astype(gx.dtype)
+        gx[~kept] = 0
+        return (gx,)
+
+    return loss.astype(logits.dtype), backward
+
+
+def cross_entropy(
+    logits,
+    target,
+    axis=-1,
+    weight=None,
+    ignore_index=-100,
+    label_smoothing=0.0,
+    reduction="mean",
+):
+    """Cross entropy  L = −ln softmax(logits)[target], in nats.   ∂L/∂logits = softmax(logits) − onehot(target).
+
+    ``target`` holds class numbers, or, in the shape of the logits and as floats, a probability for each
+    class. Rows with ``ignore_index`` count for nothing, and a batch in which all are ignored has loss 0
+    with gradient 0. ``weight`` is a factor for each class, by which the mean is divided too.
+    ``label_smoothing`` spreads that part of the target evenly over all classes.
+
+    Shapes: logits (..., V, ...) with the classes on ``axis``, the last one unless told otherwise (PyTorch
+    has ``axis=1``); target as logits without that axis, or, for probabilities, with it.
+    Infinite logits: a class at −∞ has probability 0; it costs nothing unless it is a target, which costs ∞.
+    Raises: ShapeError, DTypeError for targets that do not fit; IndexRangeError for a class outside 0..V−1.
+    Reference: for the smoothing, Szegedy et al., "Rethinking the Inception Architecture", arXiv:1512.00567.
+    """
+    logits, target = as_tensor(logits), as_tensor(target)
+    check_options("cross_entropy", logits, weight, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ShapeError(f"cross_entropy: label_smoothing is {label_smoothing}; it must be in 0..1")
+    axis = normalize_axis("cross_entropy", axis, logits.ndim)
+    classes = logits.shape[axis]
+    xp = namespace(logits)
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise ShapeError(
+            f"cross_entropy: weight is {tuple(weight.shape)}, logits have {classes} classes; "
+            f"weight must be ({classes},)"
+        )
+    share = xp.ones(classes, dtype=logits.dtype, device=logits.device) if weight is None else weight
+    logits = xp.moveaxis(logits, axis, -1)
+    if dtypes.is_float(target.dtype):
+        losses = _expected(logits, xp.moveaxis(target, axis, -1), share, label_smoothing)
+        counts = None
+    else:
+        _check_target(logits, target, ignore_index, classes)
+        known = xp.where(target == ignore_index, -1, target).reshape(-1)
+        flat = logits.reshape(known.shape[0], classes)
+        losses = _surprise(flat, known, share.detach(), smoothing=float(label_smoothing))
+        losses = losses.reshape(target.shape)
+        counts = xp.where(known >= 0, share[xp.maximum(known, 0)], 0)
+    return reduce_losses(losses, reduction, counts)
+
+
+def reduce_losses(losses, reduction, counts=None):
+    """Losses to one number. ``counts`` is what each weighs in the mean; if all weigh 0, so does the mean."""
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if counts is None:  # targets given as probabilities: every row counts as one
+        return losses.sum() / max(losses.size, 1)
+    total = counts.detach().sum()
+    return losses.sum() / namespace(total).where(total == 0, 1, total)
+
+
+def check_options(where, logits, weight, reduction):
+    """Hold the options that the classification losses share to their domains."""
+    if reduction not in ("mean", "sum", "none"):
+        raise DTypeError(f'{where}: reduction is {reduction!r}; it must be "mean", "sum" or "none"')
+    if not logits.ndim:
+        raise ShapeError(f"{where}: logits are 0-d; there must be an axis of classes")
+    if not dtypes.is_float(logits.dtype):
+        raise DTypeError(f"{where}: logits are {logits.dtype}; they must be floats")
+
+
+def _check_target(logits, target, ignore_index, classes):
+    """Class numbers: integers, in the shape of the logits without their classes, inside 0..V−1."""
+    expected = tuple(logits.shape[:-1])
+    if tuple(target.shape) != expected:
+        raise ShapeError(
+            f"cross_entropy: target is {tuple(target.shape)}, logits without their classes are {expected}; "
+            "the shapes must be equal"
+        )
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"cross_entropy: target is {target.dtype}; classes are integers")
+    table = f"logits have {classes} classes"
+    check_ids("cross_entropy", "target", target, classes, table, ignore=ignore_index)
+
+
+def _expected(logits, target, share, smoothing):
+    """The loss for targets given as probabilities; a class of probability 0 costs nothing, even at −∞."""
+    if tuple(target.shape) != tuple(logits.shape):
+        raise ShapeError(
+            f"cross_entropy: target is {tuple(target.shape)}, logits are {tuple(logits.shape)}; "
+            "probabilities need one number for each logit"
+        )
+    xp = namespace(logits)
+    target = target * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else target
+    log_p = log_softmax(logits, axis=-1)
+    reachable = xp.where(target == 0, 0, log_p)
+    return -(target * reachable * share).sum(axis=-1)

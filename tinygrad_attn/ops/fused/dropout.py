@@ -1,0 +1,86 @@
+"""dropout: forget at random, so that no feature can rely on a single other."""
+
+from typing import NamedTuple
+
+from ...backend import is_array, namespace
+from ...backend.random import keep_at, keep_mask
+from ...core import Tensor, fused
+from ...errors import ShapeError
+from ..check import as_float
+from ..random import default_generator
+
+__all__ = ["dropout"]
+
+
+class Drop(NamedTuple):
+    """Which elements survive, as a rule instead of an array: a hash of the place decides, with a key.
+
+    A kernel is handed this and works out the part of the mask that it needs; a replay, later or in other
+    tiles or on another device, sees the same one.
+    """
+
+    rate: float
+    key: tuple
+
+    @classmethod
+    def draw(cls, rate, generator=None):
+        """A new rule; ``generator`` gives the key."""
+        generator = default_generator() if generator is None else generator
+        return cls(float(rate), generator.draw_key())
+
+    @property
+    def upscale(self):
+        """What the survivors are multiplied with, so that the expected sum stays."""
+        return 1 / (1 - self.rate)
+
+    def keep(self, like):
+        """The boolean mask in the shape of ``like``, True = survives."""
+        raw = like if is_array(like) else like.data
+        mask = keep_mask(namespace(raw), raw.shape, self.rate, self.key)
+        return mask if raw is like else Tensor(mask)
+
+    def keep_part(self, like, full, places):
+        """The part of the mask of shape ``full`` at ``places``, an int or a slice for each axis."""
+        xp = namespace(like)
+        index = xp.zeros((), dtype=xp.uint64)
+        for at, size in zip(places, full):
+            here = xp.arange(at.start, at.stop, dtype=xp.uint64) if isinstance(at, slice) else at
+            index = index[..., None] if isinstance(at, slice) else index
+            index = index * xp.uint64(size) + (here if isinstance(at, slice) else xp.uint64(at))
+        return keep_at(xp, index, self.rate, self.key)
+
+
+def dropout_spec(x, keep, *, upscale):
+    """x·upscale where kept, else 0."""
+    return x * keep * upscale
+
+
+@fused(spec=dropout_spec, constants=("keep",))
+def _dropout(x, keep, *, upscale):
+    y = x * keep
+    y *= upscale
+
+    def backward(g):
+        gx = g * keep
+        gx *= upscale
+        return (gx,)
+
+    return y, backward
+
+
+def dropout(x, p=0.5, training=True, generator=None):
+    """Dropout  y = x·keep/(1 − p), keep = 1 with probability 1 − p, else 0.   ∂L/∂x = g·keep/(1 − p).
+
+    Outside ``training``, or with p = 0, y is x: the factor keeps the expectation the same in both. The
+    mask is a hash of the element's place and a key drawn from ``generator``, the same on every device.
+
+    Raises: ShapeError for a probability outside 0..1.
+    Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+    if not 0 <= p <= 1:
+        raise ShapeError(f"dropout: p is {p}; a probability is in 0..1")
+    x = as_float(x)
+    if not training or p == 0:
+        return x
+    drop = Drop.draw(p, generator)
+    return _dropout(x, drop.keep(x), upscale=drop.upscale if p < 1 else 0.0)

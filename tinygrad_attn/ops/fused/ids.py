@@ -1,0 +1,25 @@
+"""The check that ids are inside their table: an array library may wrap a wrong one round silently."""
+
+from ...backend import backend_of
+from ...errors import IndexRangeError
+
+__all__ = ["check_ids"]
+
+
+def check_ids(where, what, ids, count, table, ignore=None):
+    """Raise IndexRangeError naming the first of ``ids`` that is outside 0..count−1 and not ``ignore``."""
+    if not ids.size:
+        return
+    data = ids.data
+    if int(data.min()) >= 0 and int(data.max()) < count:
+        return
+    wrong = (data < 0) | (data >= count)
+    if ignore is not None:
+        wrong &= data != ignore
+    to_host = backend_of(data).to_host
+    places = to_host(wrong).nonzero()
+    if places[0].size if ids.ndim else to_host(wrong):
+        place = tuple(int(axis[0]) for axis in places) if ids.ndim else ()
+        raise IndexRangeError(
+            f"{where}: {what} {int(to_host(data)[place])} at index {place} is outside 0..{count - 1} ({table})"
+        )
