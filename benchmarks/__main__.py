@@ -19,7 +19,9 @@ def main():
     options = parser.parse_args()
     print(f"{machine()}; {options.threads} thread(s), median of {options.rounds} rounds in turn\n")
     if installed() == ["ours"]:
-        print("PyTorch is not installed, so there is nothing to compare with: pip install '.[bench]'\n")
+        print(
+            "PyTorch is not installed; there is nothing to compare with: pip install '.[bench]'\n"
+        )
     for name in [options.only] if options.only else BENCHMARKS:
         title, unit = BENCHMARKS[name]
         results = compare(name, options.rounds, options.threads)

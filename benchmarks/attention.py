@@ -1,7 +1,7 @@
 """Attention at growing lengths: time forward and back in milliseconds, and peak extra memory in MB.
 
-H = 4 heads of width 32, causal, float32. Memory is what the process's peak grows by beyond its inputs, so
-each length runs in a process of its own.
+H = 4 heads of width 32, causal, float32. Memory is what the process's peak grows by beyond its
+inputs, so each length runs in a process of its own.
 """
 
 import json

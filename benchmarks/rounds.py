@@ -18,7 +18,8 @@ def installed():
 
 
 def run(module, contestant, threads):
-    """One round: {figure: number} as printed, in JSON, by ``python -m benchmarks.<module> <contestant>``."""
+    """One round: {figure: number} as printed, in JSON, by ``python -m benchmarks.<module>
+    <contestant>``."""
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(variables, str(threads))}
     command = [sys.executable, "-m", f"benchmarks.{module}", contestant]
@@ -56,7 +57,9 @@ def table(results, unit):
 
 def machine():
     """One line that says where and when the figures were taken."""
-    packages = ", ".join(f"{p} {metadata.version(p)}" for p in ("numpy", "torch") if util.find_spec(p))
+    packages = ", ".join(
+        f"{p} {metadata.version(p)}" for p in ("numpy", "torch") if util.find_spec(p)
+    )
     return (
         f"{date.today()}, {_processor()}, {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}, {packages}"
@@ -67,7 +70,9 @@ def _processor():
     """The processor's name where the system tells it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
         return names[0]
     except (OSError, IndexError):
         return platform.processor() or platform.machine()

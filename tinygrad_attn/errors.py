@@ -1,4 +1,5 @@
-"""The exceptions of tinygrad_attn: each says where, which rule broke, every operand, and what is right.
+"""The exceptions of tinygrad_attn: each says where, which rule broke, every operand, and what is
+right.
 
 Every class also derives from the builtin exception that NumPy or PyTorch would have raised, so that
 ``except ValueError`` in existing code goes on working.
@@ -7,7 +8,9 @@ Every class also derives from the builtin exception that NumPy or PyTorch would 
 __all__ = [
     "CheckpointError",
     "DTypeError",
+    "DataError",
     "DeviceError",
+    "GradcheckError",
     "GraphError",
     "IndexRangeError",
     "NonFiniteError",
@@ -25,7 +28,8 @@ class ShapeError(TinygradAttnError, ValueError):
 
 
 class DTypeError(TinygradAttnError, TypeError):
-    """A value of the wrong type: a float mask, an integer that should carry a gradient, a string."""
+    """A value of the wrong type: a float mask, an integer that should carry a gradient, a
+    string."""
 
 
 class DeviceError(TinygradAttnError, RuntimeError):
@@ -33,7 +37,12 @@ class DeviceError(TinygradAttnError, RuntimeError):
 
 
 class GraphError(TinygradAttnError, RuntimeError):
-    """A walk back that cannot be right: a freed graph, an overwritten value, nothing to differentiate."""
+    """A walk back that cannot be right: a freed graph, an overwritten value, nothing to
+    differentiate."""
+
+
+class GradcheckError(TinygradAttnError, AssertionError):
+    """A derivative that failed its check; the message is the report."""
 
 
 class IndexRangeError(TinygradAttnError, IndexError):
@@ -46,3 +55,7 @@ class NonFiniteError(TinygradAttnError, FloatingPointError):
 
 class CheckpointError(TinygradAttnError, RuntimeError):
     """A file of weights that is missing, foreign, damaged, or made for another model."""
+
+
+class DataError(TinygradAttnError, ValueError):
+    """Input to learn from that cannot be used, or a file that cannot be read or written."""

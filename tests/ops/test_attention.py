@@ -1,4 +1,5 @@
-"""One contract on every path: the dense and the tiled kernel against the spec, and the spec by hand."""
+"""One contract on every path: the dense and the tiled kernel against the spec, and the spec by
+hand."""
 
 import math
 
@@ -23,7 +24,7 @@ def small_tiles():
     attention_tiled.ROWS, attention_tiled.COLUMNS = kept
 
 
-# ---- settings drawn at random ------------------------------------------------------------------------
+# ---- settings drawn at random --------------------------------------------------------------------
 
 
 @st.composite
@@ -58,7 +59,11 @@ def problems(draw, longest=13):
         rows = draw(st.sampled_from([(), batch]))
         options["q_positions"] = ta.tensor(np.sort(rng.integers(0, 15, (*rows, queries))))
         options["k_positions"] = ta.tensor(np.sort(rng.integers(0, 15, (*rows, keys))))
-    q, k, v = floats(*batch, heads, queries, 3), floats(*batch, groups, keys, 3), floats(*batch, groups, keys, 2)
+    q, k, v = (
+        floats(*batch, heads, queries, 3),
+        floats(*batch, groups, keys, 3),
+        floats(*batch, groups, keys, 2),
+    )
     return q, k, v, options
 
 
@@ -80,7 +85,9 @@ def test_paths_agree(problem):
             assert ours.dtype == theirs.dtype
             assert np.isfinite(ours.numpy()).all()
             size = max(np.abs(theirs.numpy()).max(initial=0), 1)
-            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=tolerance, atol=4 * tolerance * size)
+            np.testing.assert_allclose(
+                ours.numpy(), theirs.numpy(), rtol=tolerance, atol=4 * tolerance * size
+            )
 
 
 @settings(max_examples=10)
@@ -99,7 +106,7 @@ def test_second_order(problem):
         assert ta.gradcheck(run, inputs, order=2, mode="random")
 
 
-# ---- by hand -------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def by_hand(q, k, v, allowed):
@@ -137,14 +144,18 @@ def test_a_sink_takes_its_share_nowhere(path):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_order_is_scale_softcap_bias_mask(path):
-    q, k, v = ta.tensor([[[4.0]]]), ta.tensor([[[1.0], [-1.0], [9.0]]]), ta.tensor([[[1.0], [0.0], [5.0]]])
+    q, k, v = (
+        ta.tensor([[[4.0]]]),
+        ta.tensor([[[1.0], [-1.0], [9.0]]]),
+        ta.tensor([[[1.0], [0.0], [5.0]]]),
+    )
     bias, mask = ta.tensor([0.5, 0.0, 0.0]), ta.tensor([True, True, False])
     y = attend(q, k, v, bias=bias, mask=mask, scale=0.5, softcap=1.0, path=path)
     first, second = math.exp(math.tanh(2.0) + 0.5), math.exp(math.tanh(-2.0))
     assert y.item() == pytest.approx(first / (first + second), rel=1e-6)
 
 
-# ---- rows that may attend nothing, and what closed pairs hide ------------------------------------------
+# ---- rows that may attend nothing, and what closed pairs hide ------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -158,7 +169,11 @@ def test_a_row_that_may_attend_nothing_is_zero(path, closed_by):
     elif closed_by == "bias":
         options["bias"] = ta.tensor([[0.0] * 3, [-math.inf] * 3, [0.0] * 3])
     elif closed_by == "window":
-        options = {"window": 1, "q_positions": ta.tensor([0, 7, 9]), "k_positions": ta.tensor([0, 1, 9])}
+        options = {
+            "window": 1,
+            "q_positions": ta.tensor([0, 7, 9]),
+            "k_positions": ta.tensor([0, 1, 9]),
+        }
     else:
         k, v = k[:, :0], v[:, :0]
     y = attend(q, k, v, path=path, **options)
@@ -177,12 +192,16 @@ def test_a_row_that_may_attend_nothing_is_zero(path, closed_by):
 def test_what_a_closed_pair_hides_changes_nothing(path, poison, closed_by):
     rng = np.random.default_rng(2)
     arrays = [rng.standard_normal((2, 6, 3)) for _ in range(3)]
-    options = {"mask": ta.tensor([True] * 4 + [False] * 2)} if closed_by == "mask" else {"causal": True}
+    options = (
+        {"mask": ta.tensor([True] * 4 + [False] * 2)} if closed_by == "mask" else {"causal": True}
+    )
 
     def run(q, k, v):
         q, k, v = (ta.tensor(x, requires_grad=True) for x in (q, k, v))
         y = attend(q, k, v, path=path, **options)
-        if closed_by == "causality":  # the last queries do attend the poison, so only values are compared
+        if (
+            closed_by == "causality"
+        ):  # the last queries do attend the poison, so only values are compared
             return [y]
         return [y, *ta.grad(y.sum(), (q, k, v))]
 
@@ -208,7 +227,9 @@ def test_a_cached_step_is_the_last_row(path):
     q, k, v = (ta.tensor(rng.standard_normal((2, 9, 4))) for _ in range(3))
     whole = attend(q, k, v, causal=True, window=4, path=path).numpy()
     for end in range(1, 10):
-        chunk = attend(q[:, max(end - 2, 0) : end], k[:, :end], v[:, :end], causal=True, window=4, path=path)
+        chunk = attend(
+            q[:, max(end - 2, 0) : end], k[:, :end], v[:, :end], causal=True, window=4, path=path
+        )
         np.testing.assert_allclose(chunk.numpy(), whole[:, max(end - 2, 0) : end], atol=1e-12)
 
 
@@ -240,7 +261,7 @@ def test_dropout_draws_from_the_generator():
     assert (first != other).any()
 
 
-# ---- what is refused -----------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------------------
 
 Q = ta.ones(2, 4, 3, 8)
 K = ta.ones(2, 2, 5, 8)
@@ -257,11 +278,19 @@ REFUSED = [
     (lambda: attend(Q, K, K, path="fast"), ta.ShapeError, "path is 'fast'"),
     (lambda: attend(Q, K[..., :7], K), ta.ShapeError, "k is (2, 2, 5, 7)"),
     (lambda: attend(Q, K, K[:, :, :4]), ta.ShapeError, "agree in heads and length"),
-    (lambda: attend(Q[:, :3], K, K), ta.ShapeError, "the 3 query heads must be a multiple of the 2"),
+    (
+        lambda: attend(Q[:, :3], K, K),
+        ta.ShapeError,
+        "the 3 query heads must be a multiple of the 2",
+    ),
     (lambda: attend(Q[:1], K, K), ta.ShapeError, "batch sizes"),
     (lambda: attend(Q[0, 0], K, K), ta.ShapeError, "(..., heads, length, width)"),
     (lambda: attend(Q, K, K, mask=ta.ones(4, 5) > 0), ta.ShapeError, "mask is (4, 5)"),
-    (lambda: attend(Q, K, K, bias=ta.ones(1, 1, 1, 1, 5)), ta.ShapeError, "bias is (1, 1, 1, 1, 5)"),
+    (
+        lambda: attend(Q, K, K, bias=ta.ones(1, 1, 1, 1, 5)),
+        ta.ShapeError,
+        "bias is (1, 1, 1, 1, 5)",
+    ),
     (lambda: attend(Q, K, K, sinks=ta.ones(2)), ta.ShapeError, "each of the 4 query heads"),
     (
         lambda: attend(Q, K, K, causal=True, q_positions=ta.arange(4)),

@@ -2,8 +2,8 @@
 
 NumPy and CuPy agree on almost everything: both have ``exp``, ``sum`` and ``matmul`` under the same
 names, so an op asks ``namespace(x)`` for the library of its array and writes plain array language.
-The few things on which they disagree are the methods below. Each has a portable default in that same
-array language; a backend overrides what its library does better.
+The few things on which they disagree are the methods below. Each has a portable default in that
+same array language; a backend overrides what its library does better.
 """
 
 from ..errors import DeviceError
@@ -70,6 +70,11 @@ class Backend:
             return wide.astype(a.dtype)
         return self.xp.matmul(a, b)
 
+    def keep(self, x, mask):
+        """``x`` where ``mask`` holds, elsewhere exactly 0, whatever infinity or NaN ``x`` has
+        there."""
+        return self.xp.where(mask, x, 0)
+
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""
         raise NotImplementedError
@@ -81,3 +86,7 @@ class Backend:
     def index_add(self, target, index, values):
         """``target[index] += values`` in place, where repeated indices add up."""
         raise NotImplementedError
+
+    def index_put(self, target, index, values):
+        """``target[index] = values`` in place, where of repeated indices the last one stays."""
+        target[index] = values

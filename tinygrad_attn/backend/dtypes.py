@@ -2,8 +2,8 @@
 
     bool < integers < floats:  the higher kind wins and keeps its own width.
 
-So int64 with float32 is float32, as in PyTorch (NumPy would answer float64), and a plain Python number
-never widens a tensor. Every array library here shares NumPy's dtype objects.
+So int64 with float32 is float32, as in PyTorch (NumPy would answer float64), and a plain Python
+number never widens a tensor. Every array library here shares NumPy's dtype objects.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import DTypeError
 
 __all__ = [
-    "bool_",
     "bfloat16",
+    "bool_",
     "dtype",
     "float16",
     "float32",
@@ -22,6 +22,7 @@ __all__ = [
     "int32",
     "int64",
     "is_float",
+    "is_half",
     "is_scalar",
     "promote",
     "uint8",
@@ -42,13 +43,27 @@ else:
     _floats.add(bfloat16)
 
 
+_differentiable = {*_floats, np.dtype("complex128")}
+
+
 def is_float(dtype):
-    """Whether ``dtype`` can carry a gradient."""
-    return dtype in _floats
+    """Whether ``dtype`` can carry a gradient.
+
+    Complex numbers can: no tensor of a user's holds any, but the gradient checker sends some
+    through ops, because a tiny imaginary part brings the derivative along
+    (``checking/numeric.py``).
+    """
+    return dtype in _differentiable
+
+
+def is_half(dtype):
+    """Whether ``dtype`` is a 16-bit float, in which sums lose what they add."""
+    return dtype in _floats and dtype.itemsize == 2
 
 
 def is_scalar(value):
-    """Whether ``value`` is a plain number, Python's or NumPy's: something with no say in a dtype."""
+    """Whether ``value`` is a plain number, Python's or NumPy's: something with no say in a
+    dtype."""
     return isinstance(value, (bool, int, float, np.generic))
 
 
@@ -87,7 +102,7 @@ def promote(first, second):
         return first if is_float(first) else second
     if {first, second} == {float16, bfloat16}:
         return float32
-    if bfloat16 in (first, second):
+    if bfloat16 is not None and bfloat16 in (first, second):  # NumPy takes None for float64
         return second if first == bfloat16 else first
     wider = np.promote_types(first, second)
     if is_float(wider) and not is_float(first):  # int64 with uint64 has no integer that holds both

@@ -1,7 +1,7 @@
 """The engine: the chain rule and nothing else.
 
-Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive`` (how an op
-is called and recorded), ``fused`` (kernels with a spec), ``autograd`` (what users ask).
+Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
+(how an op is called and recorded), ``fused`` (kernels with a spec), ``autograd`` (what users ask).
 """
 
 from .autograd import backward, grad

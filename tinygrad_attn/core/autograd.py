@@ -39,11 +39,13 @@ def grad(
     retain_graph=None,
     allow_unused=False,
 ):
-    """The gradients ∂L/∂x of ``inputs``, where L = Σ ⟨grad_outputs, outputs⟩; no ``.grad`` is touched.
+    """The gradients ∂L/∂x of ``inputs``, where L = Σ ⟨grad_outputs, outputs⟩; no ``.grad`` is
+    touched.
 
     ``outputs`` and ``inputs`` are a tensor or a sequence of them; inputs may be leaves or computed.
     With ``create_graph=True`` the results can be differentiated again, with respect to
-    ``grad_outputs`` too. An input that no output depends on is an error, or None with ``allow_unused``.
+    ``grad_outputs`` too. An input that no output depends on is an error, or None with
+    ``allow_unused``.
 
     Returns: a tensor for a tensor, else a tuple.
     Raises: as ``backward``; GraphError for an unused input.
@@ -62,7 +64,9 @@ def grad(
         raise ShapeError(f"grad: {len(ys)} outputs but {len(gys)} grad_outputs; give one for each")
     for i, x in enumerate(xs):
         if x.node is None:
-            raise GraphError(f"grad: input {i} does not require a gradient; call requires_grad_() first")
+            raise GraphError(
+                f"grad: input {i} does not require a gradient; call requires_grad_() first"
+            )
     seeds = _seeds("grad", ys, gys, create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
     with enable_grad() if create_graph else no_grad():
@@ -83,7 +87,7 @@ def _seeds(where, tensors, gradients, create_graph):
     for y, g in zip(tensors, gradients):
         if y.node is None:
             raise GraphError(
-                f"{where}: the output does not require a gradient; it was computed under no_grad, or "
+                f"{where}: the output does not require a gradient; it was made under no_grad, or "
                 "from no tensor with requires_grad=True"
             )
         if g is None:

@@ -5,15 +5,16 @@
         ...
         return y, backward          # backward(g) returns (∂L/∂x,)
 
-The *spec* is the same function as a composite of primitives. It is the documentation of the kernel, the
-oracle of its tests, and what the engine runs when a gradient is to be differentiated again: it then
-replays the spec on the inputs, differentiates that, and forgets the kernel. So nobody ever writes the
-derivative of a derivative.
+The *spec* is the same function as a composite of primitives. It is the documentation of the kernel,
+the oracle of its tests, and what the engine runs when a gradient is to be differentiated again: it
+then replays the spec on the inputs, differentiates that, and forgets the kernel. So nobody ever
+writes the derivative of a derivative.
 
-A kernel gets raw arrays. If it has a keyword-only parameter ``needs`` it is told which arguments want a
-gradient, all False when nothing is recorded, so that it can save its work. ``backward`` returns the
-gradients in the order of the arguments, None for those that want none, and never touches them again.
-Randomness is an input of a kernel, never drawn inside: a replay must see the same mask.
+A kernel gets raw arrays. If it has a keyword-only parameter ``needs`` it is told which arguments
+want a gradient, all False when nothing is recorded, so that it can save its work. ``backward``
+returns the gradients in the order of the arguments, None for those that want none, and never
+touches them again. Randomness is an input of a kernel, never drawn inside: a replay must see the
+same mask.
 
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
 """
@@ -43,7 +44,10 @@ class Fused(Op):
         first = next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
-            options = {**options, "needs": tuple([bool(wants >> i & 1) for i in range(len(arrays))])}
+            options = {
+                **options,
+                "needs": tuple([bool(wants >> i & 1) for i in range(len(arrays))]),
+            }
         run = quiet(lambda: _in_float32(kernel, arrays, options))
         return watched(watchers, self, "forward", run, arrays) if watchers else run()
 
@@ -51,7 +55,7 @@ class Fused(Op):
         return self, (backward, options, *arrays)
 
     def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (parent, gradient): from the kernel, or, to go on differentiating, from the spec."""
+        """Yield (parent, gradient): by the kernel, or by the spec to differentiate on."""
         backward, options, *arrays = node.saved
         if is_older_than_last_write(node):
             check_unchanged(node, arrays)
@@ -68,16 +72,25 @@ class Fused(Op):
         """(argument, gradient) pairs by the kernel's own way back."""
         watchers = mode.get().watchers
         if watchers:
-            parts = watched(watchers, self, "backward", lambda: backward(gradient), (gradient, *node.saved), node)
+            parts = watched(
+                watchers,
+                self,
+                "backward",
+                lambda: backward(gradient),
+                (gradient, *node.saved),
+                node,
+            )
         else:
             parts = backward(gradient)
-        return zip(sorted(self.differentiable), parts if isinstance(parts, (tuple, list)) else (parts,))
+        return zip(
+            sorted(self.differentiable), parts if isinstance(parts, (tuple, list)) else (parts,)
+        )
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
 
-        The spec runs behind aliases of the inputs, at which the inner walk stops: one input may well
-        have been computed from another, and that path is not this op's to follow.
+        The spec runs behind aliases of the inputs, at which the inner walk stops: one input may
+        well have been computed from another, and that path is not this op's to follow.
         """
         inputs, ends = list(arrays), {}
         for i, (array, parent) in enumerate(zip(arrays, node.parents)):

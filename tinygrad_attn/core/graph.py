@@ -1,14 +1,15 @@
 """The tape: what fed what, in which order to go back, and when to stop. It knows no derivative.
 
-Every recorded op leaves one Node behind. A Node points to the nodes of the op's inputs, its *parents*,
-and never forwards, so the graph is held together from its results alone: drop the loss, and everything
-behind it is freed by reference counting, with no cycle for a garbage collector to find.
+Every recorded op leaves one Node behind. A Node points to the nodes of the op's inputs, its
+*parents*, and never forwards, so the graph is held together from its results alone: drop the loss,
+and everything behind it is freed by reference counting, with no cycle for a garbage collector to
+find.
 
-Time is a single counter. Nodes take a number from it when they are recorded, and so does every write
-into an array. Two questions that need bookkeeping elsewhere become comparisons of numbers:
+Time is a single counter. Nodes take a number from it when they are recorded, and so does every
+write into an array. Two questions that need bookkeeping elsewhere become comparisons of numbers:
 
-    in which order to go back?      newest node first: a consumer is always younger than what it consumed
-    is a saved array still true?    yes, unless it was written after the node that saved it was recorded
+    in which order to go back?     newest first: a consumer is younger than what it consumed
+    is a saved array still true?   yes, unless it was written after its node was recorded
 """
 
 import itertools
@@ -24,14 +25,16 @@ from ..errors import GraphError
 __all__ = ["Mode", "Node", "enable_grad", "is_grad_enabled", "mark_written", "no_grad", "walk"]
 
 _clock = itertools.count(1)
-_last_write = 0  # the time of the latest write anywhere; most graphs are younger, and look no further
+_last_write = (
+    0  # the time of the latest write anywhere; most graphs are younger, and look no further
+)
 _written = {}  # id of a buffer's owner -> when it was last written
 
 _FREED = object()
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-# ---- modes: what happens besides computing ---------------------------------------------------------
+# ---- modes: what happens besides computing -------------------------------------------------------
 
 
 class Mode(NamedTuple):
@@ -42,8 +45,8 @@ class Mode(NamedTuple):
 
     watchers: tuple = ()
     """Callables that run each op in our place, to search for anomalies or to measure:
-    ``watcher(op, phase, run, operands, node)`` returns ``run()``, in which ``op`` computes "forward" or
-    "backward" from ``operands``; ``node`` is known on the way back."""
+    ``watcher(op, phase, run, operands, node)`` returns ``run()``, in which ``op`` computes
+    "forward" or "backward" from ``operands``; ``node`` is known on the way back."""
 
     trace: bool = False
     """Whether nodes remember the line of the program that called them."""
@@ -78,14 +81,15 @@ def is_grad_enabled():
     return mode.get().record
 
 
-# ---- nodes ----------------------------------------------------------------------------------------
+# ---- nodes ---------------------------------------------------------------------------------------
 
 
 class Node:
     """One recorded op, or, where ``op`` is None, a *leaf*: a tensor whose gradient somebody wants.
 
-    A node keeps the shape and dtype of its result, to which gradients must fit, and the raw arrays that
-    the derivatives asked for. It never keeps a Tensor, and never its result unless a derivative needs it.
+    A node keeps the shape and dtype of its result, to which gradients must fit, and the raw arrays
+    that the derivatives asked for. It never keeps a Tensor, and never its result unless a
+    derivative needs it.
     """
 
     __slots__ = ("op", "parents", "saved", "shape", "dtype", "time", "grad", "hooks", "site")
@@ -98,7 +102,9 @@ class Node:
         self.dtype = dtype
         self.time = next(_clock)
         self.grad = None  # a Tensor: of leaves, and of results on which retain_grad() was called
-        self.hooks = None  # functions (node, gradient) -> gradient, called when the gradient is whole
+        self.hooks = (
+            None  # functions (node, gradient) -> gradient, called when the gradient is whole
+        )
         self.site = None  # "file.py:12, in forward", under detect_anomaly
 
     def __repr__(self):
@@ -123,10 +129,10 @@ def call_site():
     return "an unknown place"
 
 
-# ---- writes ---------------------------------------------------------------------------------------
+# ---- writes --------------------------------------------------------------------------------------
 
 
-def _owner(array):
+def owner(array):
     """The array that owns the memory of ``array``, through any chain of views."""
     while type(base := array.base) is type(array):
         array = base
@@ -136,27 +142,27 @@ def _owner(array):
 def mark_written(array):
     """Note that the buffer of ``array`` has just been changed in place, through whatever view.
 
-    An owner's id may be reused after its death, but only by an array that is younger than this write,
-    so an old entry can never accuse a new array.
+    An owner's id may be reused after its death, but only by an array that is younger than this
+    write, so an old entry can never accuse a new array.
     """
     global _last_write
-    _last_write = _written[id(_owner(array))] = next(_clock)
+    _last_write = _written[id(owner(array))] = next(_clock)
 
 
 def changed_since(time, arrays):
     """The first of ``arrays`` that was written after ``time``, or None."""
     for array in arrays:
-        if _written.get(id(_owner(array)), 0) > time:
+        if _written.get(id(owner(array)), 0) > time:
             return array
     return None
 
 
 def is_older_than_last_write(node):
-    """Whether anything at all was written since ``node`` was recorded; mostly not, and all is well."""
+    """Whether anything was written since ``node`` was recorded; mostly not, and all is well."""
     return node.time < _last_write
 
 
-# ---- the walk back --------------------------------------------------------------------------------
+# ---- the walk back -------------------------------------------------------------------------------
 
 
 def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph=False):
@@ -170,8 +176,8 @@ def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph
             differentiated again; otherwise they are raw arrays.
         retain_graph: keep saved arrays for another walk.
 
-    Returns: {target: gradient}; a target that nothing reached is absent. No gradient in it shares memory
-    with another, with a seed, or with anything saved.
+    Returns: {target: gradient}; a target that nothing reached is absent. No gradient in it shares
+    memory with another, with a seed, or with anything saved.
     Raises: GraphError where a node was freed by an earlier walk, or a saved array was overwritten.
     """
     order = _oldest_first(seeds, stop)
@@ -218,7 +224,7 @@ def _oldest_first(roots, stop):
 
 
 def _leading_to(targets, order):
-    """The nodes from which a target can be reached, targets included: nothing else need be walked."""
+    """The nodes from which a target can be reached, targets included; no other is walked."""
     wanted = set(targets)
     for node in order:  # parents come before children, so one pass is enough
         if _goes_on(node, wanted):
@@ -234,17 +240,18 @@ def _goes_on(node, wanted):
 def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
     """Add what ``node`` passes back to the gradients of its parents.
 
-    A derivative may hand out the array that it was given (an addition does), a view, or something saved.
-    Only a buffer that nobody else can hold is ours: to add another gradient to, and to give to a user.
+    A derivative may hand out the array that it was given (an addition does), a view, or something
+    saved. Only a buffer that nobody else can hold is ours: to add another gradient to, and to give
+    to a user.
     """
     parts = []
     for parent, part in node.op.pull_back(node, gradient, wanted, create_graph):
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and not create_graph and part.base is None:
-                if not any(part is other for other in (gradient, *node.saved, *parts)):
-                    ours.add(parent)
+            is_end = parent.op is None and not create_graph and part.base is None
+            if is_end and not any(part is other for other in (gradient, *node.saved, *parts)):
+                ours.add(parent)
             parts.append(part)
         elif parent in ours and not create_graph:
             held += part

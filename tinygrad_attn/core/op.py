@@ -1,7 +1,7 @@
 """What every op does when it is called: take tensors apart, compute, and note down what fed what.
 
-The two kinds of op, ``Primitive`` and ``Fused``, differ in how they compute and in how they go back.
-This is what they share, and the only place where tensors become arrays and arrays tensors.
+The two kinds of op, ``Primitive`` and ``Fused``, differ in how they compute and in how they go
+back. This is what they share, and the only place where tensors become arrays and arrays tensors.
 """
 
 import functools
@@ -22,9 +22,9 @@ _ALL = range(sys.maxsize)
 class Op:
     """A function of arrays, made callable with tensors.
 
-    Positional parameters may be tensors; those for which a derivative is known (``differentiable``, by
-    position) are the ones that share a dtype and through which gradients flow. An op over any number of
-    tensors is written with ``*xs`` and takes the rest by keyword.
+    Positional parameters may be tensors; those for which a derivative is known (``differentiable``,
+    by position) are the ones that share a dtype and through which gradients flow. An op over any
+    number of tensors is written with ``*xs`` and takes the rest by keyword.
     """
 
     is_bare = False
@@ -45,9 +45,13 @@ class Op:
     def __repr__(self):
         return f"<op {self.name}>"
 
-    # ---- calling ----------------------------------------------------------------------------------
+    def __reduce__(self):
+        return self.__qualname__  # copied and pickled as functions are: by name
+
+    # ---- calling ---------------------------------------------------------------------------------
 
     def __call__(self, *args, **options):
+        """Compute with tensors, numbers and arrays, and record what a gradient will need."""
         if options or len(args) != self.arity:
             args, options = self._bind(args, options)
         arrays, parents, wants, dtype = self._take_apart(args)
@@ -81,8 +85,8 @@ class Op:
     def _compute(self, arrays, dtype, options, wants, watchers):
         """Compute with options, watchers, or arguments to align; returns the aligned arrays too.
 
-        Of whole numbers a sum is whole, but an exponential is not: a result that leaves the integers is
-        computed in float32, as floats are everywhere unless asked otherwise.
+        Of whole numbers a sum is whole, but an exponential is not: a result that leaves the
+        integers is computed in float32, as floats are everywhere unless asked otherwise.
         """
         arrays, whole = (arrays, False) if dtype is not None else self._align(arrays)
         y, state = self._run(arrays, options, wants, watchers)
@@ -96,24 +100,33 @@ class Op:
         known = self.positional if self.variadic is None else ()
         unknown = [name for name in options if name not in known and name not in self.options]
         if unknown or (self.variadic is None and len(args) > self.arity):
-            given = f"unknown argument {unknown[0]!r}" if unknown else f"{len(args)} positional arguments"
-            raise TypeError(f"{self.name}: {given}; the signature is {self.name}{inspect.signature(self)}")
+            given = (
+                f"unknown argument {unknown[0]!r}"
+                if unknown
+                else f"{len(args)} positional arguments"
+            )
+            raise TypeError(
+                f"{self.name}: {given}; the signature is {self.name}{inspect.signature(self)}"
+            )
         values = {**self.defaults, **dict(zip(known, args)), **options}
         twice = [name for name in known[: len(args)] if name in options]
         missing = [name for name in (*known, *self.options) if name not in values]
         if twice or missing:
             what = f"{twice[0]!r} given twice" if twice else f"{missing[0]!r} is missing"
-            raise TypeError(f"{self.name}: {what}; the signature is {self.name}{inspect.signature(self)}")
+            raise TypeError(
+                f"{self.name}: {what}; the signature is {self.name}{inspect.signature(self)}"
+            )
         options = {name: values[name] for name in self.options}
         return [values[name] for name in known] if self.variadic is None else args, options
 
-    # ---- tensors to arrays ------------------------------------------------------------------------
+    # ---- tensors to arrays -----------------------------------------------------------------------
 
     def _take_apart(self, args):
-        """Returns (raw arrays, the node of each, which want a gradient as bits of a number, their dtype).
+        """Returns (raw arrays, the node of each, which want a gradient as bits of a number, their
+        dtype).
 
-        The dtype is None unless this is the common case, tensors of one float type and plain numbers,
-        where nothing is left to align.
+        The dtype is None unless this is the common case, tensors of one float type and plain
+        numbers, where nothing is left to align.
         """
         arrays, parents = list(args), [None] * len(args)
         wants, dtype, uniform, others = 0, None, True, False
@@ -145,8 +158,8 @@ class Op:
     def _align(self, arrays):
         """Bring the differentiable arguments to one dtype, on one device.
 
-        Returns them with whether they are all whole numbers, so that a result that is not (exp of an
-        integer) has to be computed in float32, as floats are everywhere unless asked otherwise.
+        Returns them with whether they are all whole numbers, so that a result that is not (exp of
+        an integer) has to be computed in float32, as floats are everywhere unless asked otherwise.
         """
         arrays = list(arrays)
         home = self._device(arrays)
@@ -155,8 +168,10 @@ class Op:
         alone = not any(is_array(arrays[i]) for i in places)
         for i in places:
             if dtypes.is_scalar(arrays[i]) and not alone:
-                arrays[i] = dtypes.plain(arrays[i])  # a number beside tensors has no say in the dtype
-            elif not is_array(arrays[i]) and not isinstance(arrays[i], (tuple, str, bool)):
+                arrays[i] = dtypes.plain(
+                    arrays[i]
+                )  # a number beside tensors has no say in the dtype
+            elif not is_array(arrays[i]):
                 arrays[i] = array_from(arrays[i], home, self.name)
         found = [arrays[i].dtype for i in places if is_array(arrays[i])]
         if not found:
@@ -179,7 +194,8 @@ class Op:
         if len(homes) > 1:
             operands = ", ".join(f'{self._name_of(i)} is on "{home}"' for home, i in homes.items())
             raise DeviceError(
-                f"{self.name}: {operands}; nothing moves by itself: bring them together with .to(device)"
+                f"{self.name}: {operands}; nothing moves by itself: "
+                "bring them together with .to(device)"
             )
         return next(iter(homes), None)
 
@@ -192,12 +208,15 @@ class Op:
             return error
         self._device(arrays)  # raises where arrays of two libraries are the real cause
         operands = ", ".join(
-            f"{self._name_of(i)} is {tuple(a.shape)} {a.dtype}" for i, a in enumerate(arrays) if is_array(a)
+            f"{self._name_of(i)} is {tuple(a.shape)} {a.dtype}"
+            for i, a in enumerate(arrays)
+            if is_array(a)
         )
         if "broadcast" in str(error):
             rule = "shapes do not broadcast"
             return ShapeError(
-                f"{self.name}: {rule}: {operands}; counted from the last axis, sizes must be equal or 1"
+                f"{self.name}: {rule}: {operands}; "
+                "counted from the last axis, sizes must be equal or 1"
             )
         kind = ShapeError
         if isinstance(error, (TypeError, OverflowError)):
@@ -213,10 +232,10 @@ def _cast(value, dtype):
 
 
 def sum_to(x, shape):
-    """Undo broadcasting: sum ``x`` over the copies that broadcasting to ``x.shape`` made of ``shape``.
+    """Undo broadcasting: sum ``x`` over the copies that were made of ``shape``.
 
-    If y[i, j] = x[j], then ∂L/∂x[j] = Σᵢ ∂L/∂y[i, j]: every copy contributes. Works on raw arrays and,
-    when a gradient is to be differentiated again, on Tensors.
+    If y[i, j] = x[j], then ∂L/∂x[j] = Σᵢ ∂L/∂y[i, j]: every copy contributes. Works on raw arrays
+    and, when a gradient is to be differentiated again, on Tensors.
     Raises: ShapeError where ``x.shape`` cannot have come from ``shape`` by broadcasting.
     """
     extra = x.ndim - len(shape)
@@ -224,5 +243,7 @@ def sum_to(x, shape):
     rest = tuple(1 if i in copied else x.shape[i] for i in range(max(extra, 0), x.ndim))
     if rest != tuple(shape):
         raise ShapeError(f"sum_to: {x.shape} is not a broadcast form of {shape}")
+    if dtypes.is_half(x.dtype):  # 16 bits would lose what they sum
+        return sum_to(x.astype(dtypes.float32), shape).astype(x.dtype)
     summed = namespace(x).sum(x, axis=tuple(copied), keepdims=True) if copied else x
     return summed.reshape(shape)

@@ -15,9 +15,10 @@ A rule is keyed by the argument it differentiates, and *its own parameters name 
     b_shape    the shape of that argument, where its values are not needed
     i          in a rule for ``*xs``: which of them to differentiate; it is called once for each
 
-The names are read once, when the op is defined, and a node keeps alive just what the rules that will run
-have asked for. Rules get raw arrays; when a gradient is to be differentiated again they get Tensors, and
-the very same line records the graph of the derivative. So every order comes from one formula.
+The names are read once, when the op is defined, and a node keeps alive just what the rules that
+will run have asked for. Rules get raw arrays; when a gradient is to be differentiated again they
+get Tensors, and the very same line records the graph of the derivative. So every order comes from
+one formula.
 
 Two things that array libraries do silently in the forward pass are undone here, once for every op:
 broadcasting (by summing over the copies) and mixing of dtypes (by casting back).
@@ -47,7 +48,6 @@ class Primitive(Op):
         super().__init__(function)
         self.rules = {}
         self._plans = {}
-        self._is_smooth = False  # whether every argument has a derivative
 
     def derivatives(self, **rules):
         """Give the derivative with respect to each named argument; returns the op.
@@ -63,21 +63,24 @@ class Primitive(Op):
         self.rules.update(rules)
         if self.variadic is None:
             self.differentiable = frozenset(map(self.positional.index, self.rules))
-            self._is_smooth = len(self.rules) == self.arity
         self._plans.clear()
         return self
 
     def __call__(self, *args, **options):
-        """The common case of ``Op.__call__`` in one piece: tensors of one float type and plain numbers.
+        """The common case of ``Op.__call__`` in one piece: tensors of one float type and plain
+        numbers.
 
-        Nothing happens here that does not happen there. But on small tensors the cost of an op is the
-        cost of these lines, and this is half of it.
+        Nothing happens here that does not happen there. But on small tensors the cost of an op is
+        the cost of these lines, and this is half of it.
         """
-        if options or not self._is_smooth or len(args) != self.arity or mode.get() is not PLAIN:
+        if options or len(args) != self.arity or mode.get() is not PLAIN:
             return super().__call__(*args, **options)
         arrays, parents, wants, bit, dtype = [], [], 0, 1, None
-        for arg in args:
+        differentiable = self.differentiable
+        for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
+                if i not in differentiable:
+                    return super().__call__(*args)
                 data, node = arg.data, arg.node
                 if dtype is not data.dtype:
                     if dtype is not None or data.dtype not in _USUAL:
@@ -90,8 +93,15 @@ class Primitive(Op):
             elif type(arg) is float or type(arg) is int:
                 arrays.append(arg)
                 parents.append(None)
-            else:
+            elif (
+                i in differentiable
+                or type(arg) is list
+                or (type(arg) is tuple and Tensor in map(type, arg))
+            ):
                 return super().__call__(*args)
+            else:  # an axis, a shape
+                arrays.append(arg)
+                parents.append(None)
             bit += bit
         if dtype is None:
             return super().__call__(*args)
@@ -108,7 +118,9 @@ class Primitive(Op):
 
     def _run(self, arrays, options, wants, watchers):
         if watchers:
-            return watched(watchers, self, "forward", lambda: self.forward(*arrays, **options), arrays), None
+            return watched(
+                watchers, self, "forward", lambda: self.forward(*arrays, **options), arrays
+            ), None
         return self.forward(*arrays, **options), None
 
     def _keep(self, arrays, options, wants, y, state):
@@ -116,7 +128,7 @@ class Primitive(Op):
         return plan, plan.keep(arrays, options, y)
 
     def _plan(self, wants, count):
-        """How to go back when, of ``count`` arguments, those marked in the bits of ``wants`` ask for it."""
+        """How to go back when those of ``count`` arguments ask whose bits are set in ``wants``."""
         key = wants if self.variadic is None else (wants, count)
         if key not in self._plans:
             self._plans[key] = Plan(self, [wants >> i & 1 for i in range(count)])
@@ -147,7 +159,9 @@ class Primitive(Op):
             return (lambda arrays, options, y: options[need]), lambda value, node: value
         whole = need.removesuffix("_shape")
         if whole != need and whole == self.variadic:
-            return (lambda arrays, options, y: tuple(map(_shape, arrays))), lambda value, node: value
+            return (
+                lambda arrays, options, y: tuple(map(_shape, arrays))
+            ), lambda value, node: value
         if whole != need and whole in self.positional:
             k = self.positional.index(whole)
             return (lambda arrays, options, y: _shape(arrays[k])), lambda value, node: value
@@ -163,7 +177,7 @@ class Plan:
     def __init__(self, op, wants):
         self.op, self.name = op, op.name
         needs = []  # the names of the values to keep
-        self.steps = []  # (which argument, its rule, what picks the rule's arguments, where `i` goes)
+        self.steps = []  # (argument, its rule, what picks the rule's arguments, where `i` goes)
         for i, wanted in enumerate(wants):
             rule = op.rules.get(op.variadic or op.positional[i])
             if wanted and rule is not None:
@@ -184,7 +198,7 @@ class Plan:
         return tuple([fetch(arrays, options, y) for fetch in self.fetchers])
 
     def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (parent, gradient of the loss with respect to that argument) for each wanted one."""
+        """Yield (parent, gradient with respect to that argument) for each wanted one."""
         saved = node.saved
         if is_older_than_last_write(node):
             check_unchanged(node, saved)
@@ -200,7 +214,9 @@ class Plan:
             if which is not None:
                 arguments = (*arguments[:which], i, *arguments[which + 1 :])
             if watchers:
-                part = watched(watchers, self.op, "backward", partial(rule, *arguments), arguments, node)
+                part = watched(
+                    watchers, self.op, "backward", partial(rule, *arguments), arguments, node
+                )
             else:
                 part = rule(*arguments)
             if part is not None:
@@ -218,7 +234,7 @@ def _picker(names, known):
 
 
 def fit(part, parent, op, i):
-    """Undo what the forward pass did silently: sum over broadcast copies, cast back to the dtype."""
+    """Undo what the forward pass did silently: sum over broadcast copies, cast back."""
     if part.shape != parent.shape:
         try:
             part = sum_to(part, parent.shape)
@@ -233,18 +249,22 @@ def fit(part, parent, op, i):
 
 
 def check_unchanged(node, saved):
-    """Raise GraphError if an array among ``saved`` was written in place since the node was recorded."""
+    """Raise GraphError if an array in ``saved`` was overwritten since the node was recorded."""
     changed = changed_since(node.time, _arrays_in(saved))
     if changed is not None:
-        where = f" called at {node.site}" if node.site else "; ta.detect_anomaly() shows where it was called"
+        where = (
+            f" called at {node.site}"
+            if node.site
+            else "; ta.detect_anomaly() shows where it was called"
+        )
         raise GraphError(
-            f"backward: {node.op.name} needs an array of shape {changed.shape} that was overwritten in place "
-            f"after the op had run{where}; write into a copy, or call backward() first"
+            f"backward: {node.op.name} needs an array of shape {changed.shape} that was overwritten "
+            f"in place after the op had run{where}; write into a copy, or call backward() first"
         )
 
 
 def watched(watchers, op, phase, run, operands, node=None):
-    """Run ``run``, which computes from ``operands``, inside the watchers, the newest one innermost."""
+    """Call ``run``, which computes from ``operands``, inside the watchers, newest innermost."""
     for watcher in reversed(watchers):
         run = _around(watcher, op, phase, run, operands, node)
     return run()

@@ -1,12 +1,12 @@
 """Tensor: an array, and the node of the tape that made it. It has no arithmetic of its own.
 
-A tensor is a value with a memory of where it came from: ``data`` is the raw array of a backend, ``node``
-the place in the graph to which gradients of this value are sent, or None where nobody wants any. Its
-operators and methods are ordinary ops; ``ops/methods.py`` gives them to the class, in one visible table.
+A tensor is a value with a memory of where it came from: ``data`` is the raw array of a backend,
+``node`` the place in the graph to which gradients of this value are sent, or None where nobody
+wants any. Its operators and methods are ordinary ops; ``ops/methods.py`` gives them to the class,
+in one visible table.
 """
 
-from ..backend import backend_of, get_backend, is_array, namespace
-from ..backend import dtypes
+from ..backend import backend_of, dtypes, get_backend, is_array, namespace
 from ..errors import DTypeError, GraphError, ShapeError
 from .graph import leaf, mark_written
 
@@ -16,8 +16,8 @@ __all__ = ["Tensor"]
 class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
-    Made by ``ta.tensor``, the other creation functions, and every op; not by calling this class, which
-    wraps a raw array as it is.
+    Made by ``ta.tensor``, the other creation functions, and every op; not by calling this class,
+    which wraps a raw array as it is.
 
     Example:
         >>> import tinygrad_attn as ta
@@ -35,7 +35,7 @@ class Tensor:
         self.data = data
         self.node = node
 
-    # ---- what it is -------------------------------------------------------------------------------
+    # ---- what it is ------------------------------------------------------------------------------
 
     @property
     def shape(self):
@@ -72,7 +72,7 @@ class Tensor:
         """Bytes in all."""
         return self.data.nbytes
 
-    # ---- gradients --------------------------------------------------------------------------------
+    # ---- gradients -------------------------------------------------------------------------------
 
     @property
     def requires_grad(self):
@@ -86,13 +86,14 @@ class Tensor:
     def requires_grad_(self, wanted=True):
         """Ask for the gradient with respect to this tensor, or stop asking; returns the tensor.
 
-        Raises: DTypeError for integers and booleans; GraphError when a computed tensor is told to stop.
+        Raises: DTypeError for integers and booleans; GraphError when a computed tensor is told to
+            stop.
         """
         if wanted and self.node is None:
             if not dtypes.is_float(self.dtype):
                 raise DTypeError(
-                    f"requires_grad: a gradient needs real numbers, but this tensor is {self.dtype}; "
-                    "use astype(ta.float32) first"
+                    "requires_grad: a gradient needs real numbers, but this tensor is "
+                    f"{self.dtype}; use astype(ta.float32) first"
                 )
             self.node = leaf(self.shape, self.dtype)
         elif not wanted and self.node is not None:
@@ -106,7 +107,7 @@ class Tensor:
 
     @property
     def is_leaf(self):
-        """Whether this tensor was made by the user, not computed from one that asks for gradients."""
+        """Whether this tensor was made by the user, not computed from one with a gradient."""
         return self.node is None or self.node.op is None
 
     @property
@@ -118,7 +119,9 @@ class Tensor:
     def grad(self, value):
         if value is not None:
             if self.node is None:
-                raise GraphError("grad: this tensor does not require a gradient; call requires_grad_()")
+                raise GraphError(
+                    "grad: this tensor does not require a gradient; call requires_grad_()"
+                )
             check_gradient("grad", value, self)
         if self.node is not None:
             self.node.grad = value
@@ -170,13 +173,13 @@ class Tensor:
 
         return remove
 
-    # ---- in and out -------------------------------------------------------------------------------
+    # ---- in and out ------------------------------------------------------------------------------
 
     def numpy(self):
         """The values as a NumPy array: on the CPU a read-only view, copied nowhere; else a copy.
 
-        Read-only because tensors are values: a write from outside would change what the graph has saved
-        without its noticing. ``x.numpy().copy()`` is yours to write in.
+        Read-only because tensors are values: a write from outside would change what the graph has
+        saved without its noticing. ``x.numpy().copy()`` is yours to write in.
         """
         host = backend_of(self.data).to_host(self.data).view()
         host.flags.writeable = False
@@ -212,14 +215,16 @@ class Tensor:
     def __bool__(self):
         if self.size != 1:
             raise ShapeError(
-                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all()"
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; "
+                "use .any() or .all()"
             )
         return bool(self.item())
 
     def __index__(self):
         if self.size != 1 or self.dtype.kind not in "iu":
             raise DTypeError(
-                f"index: only a whole number can be an index, not a {self.dtype} tensor of shape {self.shape}"
+                f"index: only a whole number can be an index, not a {self.dtype} tensor "
+                f"of shape {self.shape}"
             )
         return int(self.item())
 
@@ -245,8 +250,8 @@ class Tensor:
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError(
-                f"deepcopy: this tensor was computed by {self.node.op.name} and its graph cannot be "
-                "copied; use detach() first"
+                f"deepcopy: this tensor was computed by {self.node.op.name} and its graph cannot "
+                "be copied; use detach() first"
             )
         twin = type(self)._restore(self.data.copy(), self.requires_grad)
         if self.grad is not None:
@@ -257,8 +262,8 @@ class Tensor:
     def __reduce__(self):
         if not self.is_leaf:
             raise GraphError(
-                f"pickle: this tensor was computed by {self.node.op.name} and its graph cannot be saved; "
-                "use detach() first"
+                f"pickle: this tensor was computed by {self.node.op.name} and its graph cannot be "
+                "saved; use detach() first"
             )
         return _unpickle, (type(self), self.numpy().copy(), self.device, self.requires_grad)
 
@@ -288,14 +293,14 @@ def _unpickle(cls, host, device, requires_grad):
 
 
 def as_gradient(part):
-    """A Tensor of what a rule returned: a Tensor, an array, or NumPy's bare scalar in place of a 0-d one."""
+    """A Tensor of what a rule returned: a Tensor, an array, or NumPy's bare scalar."""
     if isinstance(part, Tensor):
         return part
     return Tensor(part if is_array(part) else backend_of(part).asarray(part))
 
 
 def deposit(node, gradient):
-    """Add ``gradient`` to the node's ``.grad``. Never in place: somebody may hold the sum so far."""
+    """Add ``gradient`` to the node's ``.grad``, not in place: somebody may hold the old sum."""
     arrived = as_gradient(gradient)
     node.grad = arrived.copy() if node.grad is None else node.grad + arrived
     return gradient
@@ -303,7 +308,9 @@ def deposit(node, gradient):
 
 def _with_node(where, tensor):
     if tensor.node is None:
-        raise GraphError(f"{where}: no gradient flows to this tensor; call requires_grad_() on it first")
+        raise GraphError(
+            f"{where}: no gradient flows to this tensor; call requires_grad_() on it first"
+        )
     return tensor.node
 
 
@@ -323,7 +330,7 @@ def check_gradient(where, gradient, tensor):
         )
     if gradient.device != tensor.device:
         raise GraphError(
-            f'{where}: the gradient is on "{gradient.device}" but its tensor is on "{tensor.device}"'
+            f'{where}: the gradient is on "{gradient.device}", its tensor on "{tensor.device}"'
         )
 
 

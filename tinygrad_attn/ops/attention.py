@@ -1,10 +1,12 @@
 """scaled_dot_product_attention: the one public door to attention, where every argument is checked.
 
-The mathematics is in ``fused/attention.py``. Here shapes are held to the contract, and masks, causality,
-windows and positions become the one thing that the kernels understand: who may attend whom.
+The mathematics is in ``fused/attention.py``. Here shapes are held to the contract, and masks,
+causality, windows and positions become the one thing that the kernels understand: who may attend
+whom.
 """
 
 import math
+from contextvars import ContextVar
 
 from ..backend import dtypes
 from ..errors import DTypeError, ShapeError
@@ -19,6 +21,9 @@ __all__ = ["scaled_dot_product_attention"]
 
 DENSE_LIMIT = 512 * 512
 """Scores of one head beyond which they are computed in tiles. See benchmarks/."""
+
+lens = ContextVar("tinygrad_attn.lens", default=None)
+"""Who wants to see the weights of every attention: see ``capture_attention``."""
 
 _HERE = "scaled_dot_product_attention"
 _FOREIGN = {
@@ -64,22 +69,23 @@ def scaled_dot_product_attention(
         softcap: squashes the scores into (−softcap, softcap) by softcap·tanh(scores/softcap).
         sinks: (H,) logits that take part in each head's softmax and lead nowhere.
         dropout: the probability of dropping a weight; the others are scaled up by 1/(1 − dropout).
-        q_positions, k_positions: (T,) and (S,), or one row for each sequence, (B, T) and (B, S). Keys
-            are numbered 0..S−1 and queries S−T..S−1 unless given: the last query is at the last key.
+        q_positions, k_positions: (T,) and (S,), or one row for each sequence, (B, T) and (B, S).
+            Keys are numbered 0..S−1 and queries S−T..S−1 unless given: the last query is at the
+            last key.
         return_weights: return (y, P) instead of y, P before dropout.
         path: "spec", "dense" or "tiled" forces one way of computing the same thing.
 
-    Shapes: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev) → (..., H, T, Ev), where H is a multiple
-    of Hk. The order is: scale, soft cap, bias, mask, softmax.
+    Shapes: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev) → (..., H, T, Ev), where H is a
+    multiple of Hk. The order is: scale, soft cap, bias, mask, softmax.
 
-    A query that may attend nothing gets exactly 0 and passes back exactly 0. What a closed pair hides,
-    NaN included, changes nothing.
+    A query that may attend nothing gets exactly 0 and passes back exactly 0. What a closed pair
+    hides, NaN included, changes nothing.
 
-    Raises: ShapeError for sizes that do not fit; DTypeError for a float mask or a boolean bias; TypeError
-    for PyTorch's names, which mean the opposite or something else.
+    Raises: ShapeError for sizes that do not fit; DTypeError for a float mask or a boolean bias;
+    TypeError for PyTorch's names, which mean the opposite or something else.
     Reference: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; Ainslie et al., "GQA",
-    arXiv:2305.13245; Gemma Team, "Gemma 2", arXiv:2408.00118 (soft cap); Xiao et al., "Efficient Streaming
-    Language Models with Attention Sinks", arXiv:2309.17453.
+    arXiv:2305.13245; Gemma Team, "Gemma 2", arXiv:2408.00118 (soft cap); Xiao et al., "Efficient
+    Streaming Language Models with Attention Sinks", arXiv:2309.17453.
     """
     for name in foreign:
         hint = f"; write {_FOREIGN[name]}" if name in _FOREIGN else ""
@@ -89,11 +95,12 @@ def scaled_dot_product_attention(
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     if softcap is not None and not softcap > 0:
         raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
-    if window is not None and (isinstance(window, bool) or int(window) != window or window < 1):
-        raise ShapeError(f"{_HERE}: window is {window}; it must be a whole number of at least 1")
+    if window is not None and (type(window) is not int or window < 1):
+        raise ShapeError(f"{_HERE}: window is {window!r}; it must be a whole number of at least 1")
     if not 0 <= dropout < 1:
         raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
-    bias, sinks, mask = _check_bias(bias, full), _check_sinks(sinks, q), _check_mask(mask, full)
+    mask, bias = _check_mask(mask, full, q), _check_bias(bias, full, q)
+    sinks = _check_sinks(sinks, q)
     positions = (None, None)
     if causal or window is not None:
         queries, keys = full[-2], full[-1]
@@ -107,11 +114,16 @@ def scaled_dot_product_attention(
     if path == "spec" and dtypes.is_half(q.dtype):  # the kernels are given float32 by the engine
         q, k, v = (x.astype(dtypes.float32) for x in (q, k, v))
     attend = _path(path, full)
-    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **curve).astype(dtype)
-    if not return_weights:
-        return y
-    allowed = may_attend(mask, *positions, **limits)
-    return y, attention_weights_spec(q, k, bias, sinks, allowed, **curve)
+    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **curve)
+    y = y if y.dtype == dtype else y.astype(dtype)
+
+    def weights():
+        allowed = may_attend(mask, *positions, **limits)
+        return attention_weights_spec(q, k, bias, sinks, allowed, **curve)
+
+    if (watcher := lens.get()) is not None:
+        y = watcher.see(y, weights)
+    return (y, weights()) if return_weights else y
 
 
 def _path(path, full):
@@ -139,7 +151,9 @@ def _check_shapes(q, k, v):
             f"{k.shape[-3]} key heads"
         )
     if not q.shape[:-3] == k.shape[:-3] == v.shape[:-3]:
-        raise ShapeError(f"{_HERE}: {shapes}; the batch sizes, before the last three, must be equal")
+        raise ShapeError(
+            f"{_HERE}: {shapes}; the batch sizes, before the last three, must be equal"
+        )
     if not q.shape[-1]:
         raise ShapeError(f"{_HERE}: {shapes}; the width of q and k must not be 0")
     return (*q.shape[:-1], k.shape[-2])
@@ -152,38 +166,42 @@ def _fits(shape, full):
     )
 
 
-def _check_mask(mask, full):
+def _check_mask(mask, full, q):
     if mask is None:
         return None
-    mask = as_tensor(mask)
+    mask = as_tensor(mask, q)
     if mask.dtype != dtypes.bool_:
         raise DTypeError(
             f"{_HERE}: mask is {mask.dtype}; a mask is boolean, True where the query may attend. "
             "Numbers to add to the scores are bias="
         )
     if not _fits(mask.shape, full):
-        raise ShapeError(f"{_HERE}: mask is {mask.shape}; it must broadcast to (..., H, T, S) = {full}")
+        raise ShapeError(
+            f"{_HERE}: mask is {mask.shape}; it must broadcast to (..., H, T, S) = {full}"
+        )
     return mask
 
 
-def _check_bias(bias, full):
+def _check_bias(bias, full, q):
     if bias is None:
         return None
-    bias = as_tensor(bias)
+    bias = as_tensor(bias, q)
     if not dtypes.is_float(bias.dtype):
         raise DTypeError(
             f"{_HERE}: bias is {bias.dtype}; a bias is float and is added to the scores. "
             "A boolean that says who may attend is mask="
         )
     if not _fits(bias.shape, full):
-        raise ShapeError(f"{_HERE}: bias is {bias.shape}; it must broadcast to (..., H, T, S) = {full}")
+        raise ShapeError(
+            f"{_HERE}: bias is {bias.shape}; it must broadcast to (..., H, T, S) = {full}"
+        )
     return bias
 
 
 def _check_sinks(sinks, q):
     if sinks is None:
         return None
-    sinks = as_tensor(sinks)
+    sinks = as_tensor(sinks, q)
     if tuple(sinks.shape) != (q.shape[-3],) or not dtypes.is_float(sinks.dtype):
         raise ShapeError(
             f"{_HERE}: sinks is {sinks.shape} {sinks.dtype}; it must be one float for each of the "
@@ -196,10 +214,12 @@ def _positions(name, given, first, end, q):
     """Positions as whole numbers, (length,) or (B, length): as given, else first..end−1."""
     if given is None:
         return arange(first, end, device=q.device)
-    given = as_tensor(given)
+    given = as_tensor(given, q)
     batch, length = q.shape[:-3], end - first
     fits = given.ndim >= 1 and given.shape[-1] == length
-    fits = fits and (given.ndim == 1 or (given.ndim == len(batch) + 1 and _fits(given.shape[:-1], batch)))
+    fits = fits and (
+        given.ndim == 1 or (given.ndim == len(batch) + 1 and _fits(given.shape[:-1], batch))
+    )
     if not fits:
         raise ShapeError(
             f"{_HERE}: {name} is {given.shape}; it must be ({length},), or one row for each "

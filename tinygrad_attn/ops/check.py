@@ -1,36 +1,145 @@
-"""Checks that ops share: bring an argument to its one form, or say what is wrong with it."""
+"""What ops share: bring an argument to its one form, or say what is wrong with it."""
 
-from ..backend import array_from
+import math
+
+from ..backend import array_from, dtypes, is_array, quiet
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
 
-__all__ = ["as_tensor", "normalize_axes", "normalize_axis"]
+__all__ = [
+    "apply",
+    "as_float",
+    "as_shape",
+    "as_tensor",
+    "count_along",
+    "kept_shape",
+    "left_shape",
+    "narrow",
+    "normalize_axes",
+    "normalize_axis",
+    "rounded",
+    "sum_dtype",
+    "whole_number",
+    "wide",
+]
 
 
-def as_tensor(x):
-    """``x`` itself if it is a Tensor; numbers, lists and arrays become one."""
-    return x if isinstance(x, Tensor) else Tensor(array_from(x))
+def apply(op, x, *args):
+    """``op(x, *args)`` inside a derivative rule: recorded for a Tensor, bare for a raw array."""
+    return op(x, *args) if isinstance(x, Tensor) else op.forward(x, *args)
 
 
-def normalize_axis(where, axis, ndim):
-    """One axis as a number in 0..ndim−1. Raises: ShapeError, DTypeError."""
-    try:
-        axis = axis.__index__()
-    except (AttributeError, TypeError) as error:
-        raise DTypeError(f"{where}: axis {axis!r} is not a whole number") from error
-    if not -ndim <= axis < ndim:
-        have = f"axes {-ndim} to {ndim - 1}" if ndim else "no axes"
-        raise ShapeError(f"{where}: axis {axis} is out of range; the tensor has {ndim} dimensions, {have}")
-    return axis % ndim
+def as_tensor(x, *beside):
+    """``x`` as a Tensor, itself if it is one; numbers and lists on the device of ``beside``."""
+    if isinstance(x, Tensor):
+        return x
+    homes = (other.device for other in beside if isinstance(other, Tensor) and not is_array(x))
+    return Tensor(array_from(x, next(homes, None)))
+
+
+def as_float(x):
+    """``x`` as a Tensor of floats: whole numbers and booleans become float32."""
+    x = as_tensor(x)
+    return x if dtypes.is_float(x.dtype) else x.astype(dtypes.float32)
+
+
+def whole_number(where, name, value):
+    """``value`` as a Python int. Raises: DTypeError for what is none: 2.0, True."""
+    if not isinstance(value, bool):
+        try:
+            return value.__index__()
+        except (AttributeError, TypeError):
+            pass
+    raise DTypeError(f"{where}: {name} is {value!r}; it must be a whole number")
+
+
+def as_shape(where, shape, free=False):
+    """A tuple of sizes from ``(2, 3)``, ``((2, 3),)`` or ``5``; one may be −1 where ``free``.
+
+    Raises: DTypeError for a size that is no whole number, ShapeError for a negative one.
+    """
+    if isinstance(shape, (tuple, list)) and len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = shape[0]
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    sizes = tuple([n if type(n) is int else whole_number(where, "a size", n) for n in sizes])
+    for size in sizes:
+        if size < 0 and not (free and size == -1 and sizes.count(-1) == 1):
+            allowed = "sizes are not negative" + (", but for one −1" if free else "")
+            raise ShapeError(f"{where}: shape {sizes} has the size {size}; {allowed}")
+    return sizes
+
+
+def normalize_axis(where, axis, of):
+    """One axis as a number in 0..ndim−1, ``of`` a tensor or a number of axes.
+
+    Raises: ShapeError for an axis that is not there, DTypeError for what is no whole number.
+    """
+    ndim = of if isinstance(of, int) else of.ndim
+    if type(axis) is not int:
+        axis = whole_number(where, "axis", axis)
+    if -ndim <= axis < ndim:
+        return axis + ndim if axis < 0 else axis
+    have = f"the axes are {-ndim} to {ndim - 1}" if ndim else "there are no axes"
+    shape = "" if isinstance(of, int) else f", x is {tuple(of.shape)}"
+    raise ShapeError(f"{where}: axis {axis} is out of range{shape}; {have}")
 
 
 def normalize_axes(where, x, axis):
     """``axis`` as a tuple of distinct numbers in 0..ndim−1; None means all of them."""
-    ndim = x.ndim
     if axis is None:
-        return tuple(range(ndim))
-    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = tuple(normalize_axis(where, a, ndim) for a in axes)
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{where}: axis {axis} names an axis twice; the tensor is {x.shape}")
-    return axes
+        return tuple(range(x.ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = tuple([normalize_axis(where, a, x) for a in axis])
+        if len(set(axes)) != len(axes):
+            raise ShapeError(f"{where}: axis {axis} names an axis twice; x is {tuple(x.shape)}")
+        return axes
+    return (normalize_axis(where, axis, x),)
+
+
+# ---- what reductions share -----------------------------------------------------------------------
+
+
+def wide(x):
+    """``x`` as it is to be added up: 16-bit floats, which would lose what they sum, as float32."""
+    return x.astype(dtypes.float32) if dtypes.is_half(x.dtype) else x
+
+
+def sum_dtype(x):
+    """The dtype of sums: float32 for 16-bit floats, int64 for integers but the widest."""
+    if dtypes.is_half(x.dtype):
+        return dtypes.float32
+    return (
+        dtypes.int64
+        if x.dtype.kind in "bi" or (x.dtype.kind == "u" and x.itemsize < 8)
+        else x.dtype
+    )
+
+
+def narrow(y, x):
+    """Undo ``wide``: the result in the dtype that ``x`` had."""
+    return rounded(y, x.dtype) if dtypes.is_half(x.dtype) else y
+
+
+@quiet
+def rounded(x, dtype):
+    """``x`` in a float dtype; what is too large for it is infinite, and no cause for a warning."""
+    return x.astype(dtype)
+
+
+def kept_shape(shape, axes):
+    """``shape`` with 1 in place of the reduced axes."""
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+
+
+def left_shape(shape, axes, keepdims):
+    """The shape of a result."""
+    return (
+        kept_shape(shape, axes)
+        if keepdims
+        else tuple(n for i, n in enumerate(shape) if i not in axes)
+    )
+
+
+def count_along(shape, axes):
+    """How many elements go into each result."""
+    return math.prod(shape[i] for i in axes)

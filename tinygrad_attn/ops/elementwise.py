@@ -4,17 +4,21 @@ In every rule ``g`` is ∂L/∂y, the gradient that arrives; the rule gives ∂L
 needs no thought here: the engine sums each result back to the shape of its argument.
 """
 
-from ..backend import is_array, namespace, quiet
+from ..backend import namespace, quiet
 from ..core import primitive
+from ..errors import ShapeError
+from .choice import keep
+from .numbers import all_whole, operands
 
 __all__ = [
+    "abs",
     "absolute",
     "add",
     "divide",
-    "maximum",
-    "minimum",
+    "lerp",
     "multiply",
     "negative",
+    "positive",
     "power",
     "reciprocal",
     "rsqrt",
@@ -22,8 +26,10 @@ __all__ = [
     "sqrt",
     "square",
     "subtract",
-    "where",
 ]
+
+
+# ---- sums and products ---------------------------------------------------------------------------
 
 
 @primitive
@@ -37,7 +43,7 @@ add.derivatives(a=lambda g: g, b=lambda g: g)
 
 @primitive
 def subtract(a, b):
-    """Difference  y = a − b.   ∂L/∂a = g,  ∂L/∂b = −g."""
+    """Difference  y = a − b.   ∂L/∂a = g,  ∂L/∂b = −g.  Booleans have none, as in NumPy."""
     return a - b
 
 
@@ -73,37 +79,74 @@ negative.derivatives(x=lambda g: -g)
 
 
 @primitive
+def positive(x):
+    """The same number,  y = +x.   ∂L/∂x = g."""
+    return +x
+
+
+positive.derivatives(x=lambda g: g)
+
+
+@primitive
+def lerp(a, b, weight):
+    """Interpolation  y = a + w·(b − a).   ∂L/∂a = g·(1 − w),  ∂L/∂b = g·w,  ∂L/∂w = g·(b − a)."""
+    return a + weight * (b - a)
+
+
+lerp.derivatives(
+    a=lambda g, weight: g * (1 - weight),
+    b=lambda g, weight: g * weight,
+    weight=lambda g, a, b: g * (b - a),
+)
+
+
+# ---- powers and roots ----------------------------------------------------------------------------
+
+
+@primitive
 @quiet
 def power(x, p):
     """Power  y = xᵖ.   ∂L/∂x = g·p·xᵖ⁻¹,  ∂L/∂p = g·y·ln x.
 
-    The edges follow from limits: x⁰ is 1 with slope 0 everywhere, 0 included; at x = 0 < p the slope in p
-    is 0. Small whole exponents are multiplied out, which is tens of times faster than a general power.
+    The edges: x⁰ is 1 with slope 0 everywhere, 0 included; at x = 0 ≤ p the slope in p is 0.
+    Small whole exponents are multiplied out, which is tens of times faster than a general power.
+    Raises: ShapeError for whole numbers to a negative power, which are not whole.
     """
-    if type(p) is int or type(p) is float:
-        if p == 2:
-            return x * x
-        if p == 3:
-            return x * x * x
-        if p == 1:
-            return x * 1
-        if p == 0.5:
-            return namespace(x).sqrt(x)
-    return namespace(x).power(x, p)
+    if (type(p) is int or type(p) is float) and 2 <= p <= 16 and p % 1 == 0:
+        return _multiplied_out(x, int(p))
+    if all_whole(x, p) and namespace(p).any(p < 0):
+        raise ShapeError(
+            f"power: whole numbers to a negative power are not whole; {operands(x=x, p=p)}; "
+            "use floats: x.astype(ta.float32)"
+        )
+    return x**p
+
+
+def _multiplied_out(x, n):
+    """xⁿ by squaring: x⁵ = x·(x²)²."""
+    y = None
+    while n:
+        if n % 2:
+            y = x if y is None else y * x
+        n //= 2
+        x = x * x if n else x
+    return y
 
 
 def _power_x(g, x, p):
-    """g·p·xᵖ⁻¹, where a zero exponent makes a zero slope even at x = 0."""
-    if type(p) is int or type(p) is float:
+    """g·p·xᵖ⁻¹, where a zero exponent makes a zero slope, even at x = 0."""
+    if not hasattr(p, "shape"):
         return namespace(g).zeros_like(g) if p == 0 else g * p * x ** (p - 1)
-    xp = namespace(g)
-    return g * p * xp.power(x, xp.where(p == 0, 1, p - 1))
+    flat = p == 0
+    p = namespace(g).where(flat, 1, p)
+    return keep(g * p * x ** (p - 1), ~flat)
 
 
-def _power_p(g, x, y):
-    """g·y·ln x, where xᵖ = 0 outweighs ln 0."""
+def _power_p(g, x, p, y):
+    """g·y·ln x, where 0ᵖ outweighs ln 0."""
     xp = namespace(g)
-    return g * xp.where(y == 0, 0, y * xp.log(xp.where(y == 0, 1, x)))
+    flat = (p >= 0) & (x == 0)
+    return g * keep(y * xp.log(xp.where(flat, xp.ones_like(y), x)), ~flat)
 
 
 power.derivatives(x=_power_x, p=_power_p)
@@ -112,7 +155,7 @@ power.derivatives(x=_power_x, p=_power_p)
 @primitive
 def square(x):
     """Square  y = x².   ∂L/∂x = 2·g·x."""
-    return x * x
+    return namespace(x).square(x)
 
 
 square.derivatives(x=lambda g, x: g * 2 * x)
@@ -141,11 +184,14 @@ rsqrt.derivatives(x=lambda g, y: g * -0.5 * (y * y * y))
 @primitive
 @quiet
 def reciprocal(x):
-    """Reciprocal  y = 1/x.   ∂L/∂x = −g·y²."""
+    """Reciprocal  y = 1/x.   ∂L/∂x = −g·y².  Of whole numbers it is float32, not 0."""
     return 1 / x
 
 
 reciprocal.derivatives(x=lambda g, y: -g * y * y)
+
+
+# ---- size and sign -------------------------------------------------------------------------------
 
 
 @primitive
@@ -154,7 +200,8 @@ def absolute(x):
     return namespace(x).absolute(x)
 
 
-absolute.derivatives(x=lambda g, x: g * namespace(x).sign(x))
+absolute.derivatives(x=lambda g, x: g * namespace(g).sign(x))
+abs = absolute
 
 
 @primitive
@@ -164,41 +211,3 @@ def sign(x):
 
 
 sign.derivatives(x=lambda g: namespace(g).zeros_like(g))
-
-
-@primitive
-def maximum(a, b):
-    """The larger of the two, y = max(a, b).   The larger gets g; where they tie, each gets g/2."""
-    return namespace(a if is_array(a) else b).maximum(a, b)
-
-
-@primitive
-def minimum(a, b):
-    """The smaller of the two, y = min(a, b).   The smaller gets g; where they tie, each gets g/2."""
-    return namespace(a if is_array(a) else b).minimum(a, b)
-
-
-def _share(g, mine, other, y):
-    """g where this argument is the one chosen, half of it where both are."""
-    won = (mine == y).astype(g.dtype)
-    tied = (mine == other).astype(g.dtype)
-    return g * (won * (1 - 0.5 * tied))
-
-
-for _extreme in (maximum, minimum):
-    _extreme.derivatives(a=lambda g, a, b, y: _share(g, a, b, y), b=lambda g, a, b, y: _share(g, b, a, y))
-
-
-@primitive
-def where(condition, a, b):
-    """Choice  y = a where the condition holds, else b.   ∂L/∂a = g where chosen, else 0; ∂L/∂b the rest.
-
-    The branch not taken gets an exact zero, whatever NaN or infinity it holds.
-    """
-    return namespace(condition).where(condition, a, b)
-
-
-where.derivatives(
-    a=lambda g, condition: namespace(g).where(condition, g, 0),
-    b=lambda g, condition: namespace(g).where(condition, 0, g),
-)

@@ -1,11 +1,30 @@
 """The one visible table that gives Tensor its operators and methods.
 
-Tensor has no arithmetic of its own; every operator and method is an op, put on the class here. To give
-Tensor a new method, write the op and add its name to the table.
+Tensor has no arithmetic of its own; every operator and method is an op, put on the class here. To
+give Tensor a new method, write the op and add its name to the table.
 """
 
+from ..backend import dtypes, is_array
 from ..core import Tensor, backward
-from . import elementwise, reduce, shape
+from . import (
+    activations,
+    choice,
+    compare,
+    create,
+    cumulative,
+    diagonals,
+    elementwise,
+    extremes,
+    functions,
+    index,
+    join,
+    linalg,
+    order,
+    reduce,
+    rounding,
+    select,
+    shape,
+)
 
 __all__ = []
 
@@ -14,29 +33,91 @@ OPERATORS = {  # operator -> op of the tensor and one other operand
     "__sub__": elementwise.subtract,
     "__mul__": elementwise.multiply,
     "__truediv__": elementwise.divide,
+    "__matmul__": linalg.matmul,
+    "__floordiv__": rounding.floor_divide,
+    "__mod__": rounding.remainder,
     "__pow__": elementwise.power,
+    "__and__": compare.bitwise_and,
+    "__or__": compare.bitwise_or,
+    "__xor__": compare.bitwise_xor,
+    "__lt__": compare.less,
+    "__le__": compare.less_equal,
+    "__gt__": compare.greater,
+    "__ge__": compare.greater_equal,
 }
+
+EQUALITY = {"__eq__": compare.equal, "__ne__": compare.not_equal}
 
 REFLECTED = {  # the same with the tensor on the right: 2 - x
     "__radd__": elementwise.add,
     "__rsub__": elementwise.subtract,
     "__rmul__": elementwise.multiply,
     "__rtruediv__": elementwise.divide,
+    "__rmatmul__": linalg.matmul,
+    "__rfloordiv__": rounding.floor_divide,
+    "__rmod__": rounding.remainder,
     "__rpow__": elementwise.power,
+    "__rand__": compare.bitwise_and,
+    "__ror__": compare.bitwise_or,
+    "__rxor__": compare.bitwise_xor,
 }
 
-UNARY = {"__neg__": elementwise.negative, "__abs__": elementwise.absolute}
+UNARY = {
+    "__neg__": elementwise.negative,
+    "__pos__": elementwise.positive,
+    "__abs__": elementwise.absolute,
+    "__invert__": compare.invert,
+}
 
 METHODS = {
     "backward": backward,
-    **{name: getattr(elementwise, name) for name in "sqrt square".split()},
-    **{name: getattr(reduce, name) for name in "sum".split()},
-    **{name: getattr(shape, name) for name in "astype broadcast_to copy reshape".split()},
+    "__round__": rounding.round,
+    **{name: getattr(activations, name) for name in "relu sigmoid".split()},
+    **{name: getattr(choice, name) for name in "clip maximum minimum".split()},
+    **{name: getattr(compare, name) for name in "isfinite isinf isnan".split()},
+    **{
+        name: getattr(elementwise, name) for name in "abs reciprocal rsqrt sign sqrt square".split()
+    },
+    **{name: getattr(functions, name) for name in "cos erf exp log log1p sin tanh".split()},
+    **{name: getattr(rounding, name) for name in "ceil floor round trunc".split()},
+    "__getitem__": index.getitem,
+    "__setitem__": index.setitem,
+    **{name: getattr(create, name) for name in "cpu cuda to".split()},
+    **{name: getattr(cumulative, name) for name in "cumprod cumsum logcumsumexp".split()},
+    **{name: getattr(diagonals, name) for name in "diagonal trace tril triu".split()},
+    **{name: getattr(index, name) for name in "index_add index_put".split()},
+    **{name: getattr(select, name) for name in "masked_fill take".split()},
+    **{name: getattr(join, name) for name in "broadcast_to repeat split tile unstack".split()},
+    **{name: getattr(linalg, name) for name in "dot matmul".split()},
+    **{name: getattr(order, name) for name in "argsort nonzero sort topk".split()},
+    **{name: getattr(extremes, name) for name in "all any argmax argmin max min".split()},
+    **{name: getattr(reduce, name) for name in "logsumexp mean norm prod std sum var".split()},
+    **{
+        name: getattr(shape, name)
+        for name in "astype copy expand_dims flatten flip moveaxis".split()
+    },
+    **{
+        name: getattr(shape, name)
+        for name in "ravel reshape roll squeeze swapaxes transpose".split()
+    },
+    **{name: getattr(shape, name) for name in "unflatten".split()},
 }
+
+PROPERTIES = {"T": shape.transpose, "mT": shape.matrix_transpose}
 
 
 def _operator(op):
     return lambda self, other: op(self, other)
+
+
+def _equality(op):
+    def compare(self, other):
+        known = (
+            isinstance(other, (Tensor, list, tuple)) or is_array(other) or dtypes.is_scalar(other)
+        )
+        return op(self, other) if known else NotImplemented  # as None: Python compares identities
+
+    return compare
 
 
 def _reflected(op):
@@ -55,6 +136,14 @@ def _method(op):
     return method
 
 
-for table, binding in ((OPERATORS, _operator), (REFLECTED, _reflected), (UNARY, _unary), (METHODS, _method)):
+BINDINGS = (
+    (OPERATORS, _operator),
+    (EQUALITY, _equality),
+    (REFLECTED, _reflected),
+    (UNARY, _unary),
+    (METHODS, _method),
+    (PROPERTIES, property),
+)
+for table, binding in BINDINGS:
     for name, op in table.items():
         setattr(Tensor, name, binding(op))

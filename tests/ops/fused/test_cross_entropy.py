@@ -81,9 +81,17 @@ def test_weights_divide_the_mean_too():
 @pytest.mark.parametrize(
     "arguments, error, words",
     [
-        (([[0.0, 1.0]], [2]), ta.IndexRangeError, "target 2 at index (0,) is outside 0..1 (logits have 2"),
+        (
+            ([[0.0, 1.0]], [2]),
+            ta.IndexRangeError,
+            "target 2 at index (0,) is outside 0..1 (logits have 2",
+        ),
         (([[0.0, 1.0]], [-1]), ta.IndexRangeError, "target -1 at index (0,)"),
-        (([[0.0, 1.0]], [0, 1]), ta.ShapeError, "target is (2,), logits without their classes are (1,)"),
+        (
+            ([[0.0, 1.0]], [0, 1]),
+            ta.ShapeError,
+            "target is (2,), logits without their classes are (1,)",
+        ),
         (([[0.0, 1.0]], [True]), ta.DTypeError, "classes are integers"),
         (([[0, 1]], [0]), ta.DTypeError, "logits are int64"),
         (([[0.0, 1.0]], [[0.5, 0.5, 0.0]]), ta.ShapeError, "one number for each logit"),

@@ -38,7 +38,11 @@ def norm_case(op, affine):
 
 
 def softmax_case(op):
-    return lambda rng, n, d: (op, (floats(rng, n, d + 1),), {"axis": int(rng.integers(0, 2)) if n else 1})
+    return lambda rng, n, d: (
+        op,
+        (floats(rng, n, d + 1),),
+        {"axis": int(rng.integers(0, 2)) if n else 1},
+    )
 
 
 def surprise_case(smoothing, ignored):
@@ -124,7 +128,9 @@ def test_second_order(name):
 
     def call(*xs):
         given = iter(xs)
-        return op(*[next(given) if any(a is x for x in inputs) else a for a in arguments], **options)
+        return op(
+            *[next(given) if any(a is x for x in inputs) else a for a in arguments], **options
+        )
 
     assert ta.gradcheck(call, inputs, order=2)
 
@@ -134,7 +140,9 @@ def test_second_order(name):
 def test_no_dtype_widens(name, dtype):
     op, arguments, options = CASES[name](np.random.default_rng(2), 3, 4)
     narrow = [
-        a.detach().astype(dtype).requires_grad_() if isinstance(a, Tensor) and a.requires_grad else a
+        a.detach().astype(dtype).requires_grad_()
+        if isinstance(a, Tensor) and a.requires_grad
+        else a
         for a in arguments
     ]
     y = op(*narrow, **options)

@@ -26,6 +26,12 @@ class CpuBackend(Backend):
     def to_host(self, array):
         return array
 
+    def keep(self, x, mask):
+        if x.itemsize > 8:  # the complex numbers of the gradient checker
+            return super().keep(x, mask)
+        bits = x.view(f"i{x.itemsize}")  # as integers: where() branches, 10 times slower
+        return (bits * mask).view(x.dtype)
+
     def erf(self, x):
         return erf(x)
 

@@ -1,4 +1,5 @@
-"""Attention: every query looks at all keys, and takes from each value as much as their match deserves.
+"""Attention: every query looks at all keys, and takes from each value as much as their match
+deserves.
 
     weights = softmax(q·kᵀ·scale + bias, over the keys that the query may attend)
     y       = weights · v
@@ -10,29 +11,40 @@ contributes exactly nothing, whatever NaN it hides; a query that may attend noth
 This file is the definition. ``attention_dense`` computes it from all scores at once,
 ``attention_tiled`` from a tile of them at a time; both are held to it by the tests.
 
-Shapes here: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev). Where H is a multiple of Hk each key
-head serves H/Hk query heads, whose rows are simply stacked under one another.
+Shapes here: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev). Where H is a multiple of Hk
+each key head serves H/Hk query heads, whose rows are simply stacked under one another.
 
-Reference: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; for grouped heads Ainslie et
-al., "GQA", arXiv:2305.13245.
+Reference: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762; for grouped heads Ainslie
+et al., "GQA", arXiv:2305.13245.
 """
 
 import math
 
 from ...backend import namespace
 
-__all__ = ["attention_spec", "attention_weights_spec", "fold", "largest", "match", "matmul_heads", "may_attend", "mix"]
+__all__ = [
+    "attention_spec",
+    "attention_weights_spec",
+    "fold",
+    "largest",
+    "match",
+    "matmul_heads",
+    "may_attend",
+    "mix",
+]
 
 
 def may_attend(mask, q_positions, k_positions, *, causal, window):
     """Which pairs are open, as a boolean that broadcasts to (..., H, T, S), or None where all are.
 
-    Causal: the key is not after the query. Window w: it is one of the last w positions up to the query,
-    or, without causality, less than w away on either side.
+    Causal: the key is not after the query. Window w: it is one of the last w positions up to the
+    query, or, without causality, less than w away on either side.
     """
     if not causal and window is None:
         return mask
-    ahead = q_positions[..., :, None] - k_positions[..., None, :]  # how far the query is past the key
+    ahead = (
+        q_positions[..., :, None] - k_positions[..., None, :]
+    )  # how far the query is past the key
     if window is None:
         allowed = ahead >= 0
     elif causal:
@@ -47,8 +59,8 @@ def may_attend(mask, q_positions, k_positions, *, causal, window):
 def attention_weights_spec(q, k, bias, sinks, allowed, *, scale, softcap):
     """The weights (..., H, T, S): each row sums to 1, or is 0 where the query may attend nothing.
 
-    In this order: scale, soft cap, bias, mask, softmax. A sink is a logit of its own for each head that
-    takes part in the softmax and takes its share of the weight nowhere.
+    In this order: scale, soft cap, bias, mask, softmax. A sink is a logit of its own for each head
+    that takes part in the softmax and takes its share of the weight nowhere.
     """
     xp = namespace(q)
     scores = match(q, k, allowed) * scale
@@ -94,7 +106,7 @@ def largest(scores, sinks):
 
 
 def matmul_heads(a, b):
-    """a (..., H, T, X) @ b (..., Hk, X, Y) → (..., H, T, Y): a's heads in groups, one for each head of b."""
+    """a (..., H, T, X) @ b (..., Hk, X, Y) → (..., H, T, Y): a group of heads to each of b."""
     matmul = namespace(a).matmul
     if a.shape[-3] == b.shape[-3]:
         return matmul(a, b)
@@ -107,8 +119,8 @@ def matmul_heads(a, b):
 def fold(a, b, groups):
     """aᵀ·b, summed over the query heads that share a key head.
 
-    a (..., H, T, S), b (..., H, T, X) → (..., Hk, S, X): one product over the stacked rows of a group
-    sums over its heads too.
+    a (..., H, T, S), b (..., H, T, X) → (..., Hk, S, X): one product over the stacked rows of a
+    group sums over its heads too.
     """
     *batch, heads, rows, _ = a.shape
     stacked = (*batch, groups, heads // groups * rows)
@@ -117,7 +129,7 @@ def fold(a, b, groups):
 
 
 def match(q, k, allowed):
-    """The products q·kᵀ. Of a key that is not finite, closed pairs see nothing, and open ones NaN."""
+    """The products q·kᵀ. Of a key that is not finite, open pairs see NaN, closed ones nothing."""
     xp = namespace(q)
     if allowed is None or bool(xp.isfinite(k).all()):
         return matmul_heads(q, k.swapaxes(-1, -2))

@@ -66,7 +66,7 @@ def dense_attention(
 
 
 def _weights(q, k, bias, sinks, allowed, scale, softcap):
-    """The weights, and the slope of the soft cap where there is one, in few passes over one buffer."""
+    """The weights, and the slope of the soft cap or None, in few passes over one buffer."""
     xp = namespace(q)
     s = match(q * scale, k, allowed)
     bend = None

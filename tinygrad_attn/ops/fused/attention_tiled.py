@@ -1,15 +1,16 @@
-"""The tiled path of attention: a tile of scores at a time, so that memory grows with T and never with T².
+"""The tiled path of attention: a tile of scores at a time, so that memory grows with T, not T².
 
-For a block of queries the keys come by in tiles. Each row keeps three things: its largest score so far,
-the sum of exponentials, and the weighted sum of values, both relative to that score. When a later tile
-holds a larger one, what was summed is scaled down by the ratio: the *online softmax*. In the end a row
-is remembered by one number, ln Σ exp of its scores, from which the way back computes every weight again.
+For a block of queries the keys come by in tiles. Each row keeps three things: its largest score so
+far, the sum of exponentials, and the weighted sum of values, both relative to that score. When a
+later tile holds a larger one, what was summed is scaled down by the ratio: the *online softmax*. In
+the end a row is remembered by one number, ln Σ exp of its scores, from which the way back computes
+every weight again.
 
-Positions tell beforehand which keys a block can reach. Tiles beyond are never touched, and tiles that lie
-wholly inside need no mask.
+Positions tell beforehand which keys a block can reach. Tiles beyond are never touched, and tiles
+that lie wholly inside need no mask.
 
-Reference: Milakov, Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867; Dao et al.,
-"FlashAttention", arXiv:2205.14135.
+Reference: Milakov, Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867; Dao
+et al., "FlashAttention", arXiv:2205.14135.
 """
 
 import math
@@ -44,8 +45,8 @@ def tiled_attention(
 ):
     """Attention without the matrix of weights; the way back recomputes them tile by tile.
 
-    With ℓ = ln Σ exp S for each row:  P = exp(S − ℓ),  δ = Σ g∘y,  dS = P∘(g·Vᵀ − δ), and dQ, dK, dV as
-    on the dense path.
+    With ℓ = ln Σ exp S for each row:  P = exp(S − ℓ),  δ = Σ g∘y,  dS = P∘(g·Vᵀ − δ), and dQ, dK,
+    dV as on the dense path.
     """
     xp = namespace(q)
     plan = _Plan(q, k, bias, mask, q_positions, k_positions, causal, window, scale, softcap, drop)
@@ -138,7 +139,7 @@ def _mix(weights, values, allowed):
 
 
 class _Plan:
-    """What is to be computed with what: everything the blocks and tiles read, and nothing they change."""
+    """What is computed with what: all that blocks and tiles read, and nothing they change."""
 
     def __init__(
         self, q, k, bias, mask, q_positions, k_positions, causal, window, scale, softcap, drop
@@ -168,7 +169,9 @@ class _Plan:
         for sequence in _indices(self.batch):
             for key_head in range(self.key_heads):
                 for start in range(0, self.queries, step):
-                    yield _Block(self, sequence, key_head, slice(start, min(start + step, self.queries)))
+                    yield _Block(
+                        self, sequence, key_head, slice(start, min(start + step, self.queries))
+                    )
 
 
 class _Block:
@@ -201,7 +204,7 @@ class _Block:
                 yield _Tile(self, slice(start, min(start + COLUMNS, columns.stop)), inside)
 
     def _reach(self):
-        """Pairs (columns, whether every query here may attend all of them as far as positions go)."""
+        """Pairs (columns, whether positions let every query here attend all of them)."""
         plan = self.plan
         if not plan.causal and plan.window is None:
             return [(slice(0, plan.keys), True)]
@@ -246,7 +249,7 @@ class _Tile:
         return part.reshape(-1, part.shape[-1])
 
     def scores(self):
-        """The scores after scale, soft cap, bias and mask; and the slope of the soft cap, or None."""
+        """The scores after scale, soft cap, bias and mask; and the cap's slope, or None."""
         plan, xp = self.block.plan, namespace(self.block.q)
         keys = plan.k[self.block.key_head][self.columns]
         if self.allowed is None:
@@ -266,14 +269,14 @@ class _Tile:
         return s, bend
 
     def kept(self):
-        """What dropout multiplies the weights of this tile with: 0, or the factor that makes up for it."""
+        """What dropout multiplies this tile with: 0, or the factor that makes up for it."""
         plan, block = self.block.plan, self.block
         places = (*block.sequence, block.heads, block.rows, self.columns)
         keep = plan.drop.keep_part(block.q, plan.full, places)
         return keep.reshape(-1, keep.shape[-1]) * block.q.dtype.type(plan.drop.upscale)
 
     def add_to(self, gbias, gs):
-        """Add the gradient of this tile's scores to the bias, which may have been broadcast to them."""
+        """Add the gradient of this tile's scores to the bias, summed where it was broadcast."""
         block = self.block
         part = gs.reshape(block.plan.group, -1, gs.shape[-1])
         full = (*block.sequence, block.heads, block.rows, self.columns)

@@ -13,8 +13,8 @@ __all__ = ["cross_entropy"]
 def surprise_spec(logits, target, share, *, smoothing):
     """−Σᵥ qᵥ·ln softmax(logits)ᵥ for each row, where q is the smoothed target.
 
-    q = (1 − smoothing) · share[target] at the target, plus smoothing/V · share everywhere; ``share`` is
-    the weight of each class. A row whose target is −1 is ignored: it costs nothing.
+    q = (1 − smoothing) · share[target] at the target, plus smoothing/V · share everywhere;
+    ``share`` is the weight of each class. A row whose target is −1 is ignored: it costs nothing.
     """
     xp = namespace(logits)
     log_p = log_softmax(logits, axis=-1)
@@ -71,20 +71,24 @@ def cross_entropy(
     label_smoothing=0.0,
     reduction="mean",
 ):
-    """Cross entropy  L = −ln softmax(logits)[target], in nats.   ∂L/∂logits = softmax(logits) − onehot(target).
+    """Cross entropy  L = −ln softmax(logits)[target], in nats.   ∂L/∂logits = softmax(logits) −
+    onehot(target).
 
-    ``target`` holds class numbers, or, in the shape of the logits and as floats, a probability for each
-    class. Rows with ``ignore_index`` count for nothing, and a batch in which all are ignored has loss 0
-    with gradient 0. ``weight`` is a factor for each class, by which the mean is divided too.
-    ``label_smoothing`` spreads that part of the target evenly over all classes.
+    ``target`` holds class numbers, or, in the shape of the logits and as floats, a probability for
+    each class. Rows with ``ignore_index`` count for nothing, and a batch in which all are ignored
+    has loss 0 with gradient 0. ``weight`` is a factor for each class, by which the mean is divided
+    too. ``label_smoothing`` spreads that part of the target evenly over all classes.
 
-    Shapes: logits (..., V, ...) with the classes on ``axis``, the last one unless told otherwise (PyTorch
-    has ``axis=1``); target as logits without that axis, or, for probabilities, with it.
-    Infinite logits: a class at −∞ has probability 0; it costs nothing unless it is a target, which costs ∞.
-    Raises: ShapeError, DTypeError for targets that do not fit; IndexRangeError for a class outside 0..V−1.
-    Reference: for the smoothing, Szegedy et al., "Rethinking the Inception Architecture", arXiv:1512.00567.
+    Shapes: logits (..., V, ...) with the classes on ``axis``, the last one unless told otherwise
+    (PyTorch has ``axis=1``); target as logits without that axis, or, for probabilities, with it.
+    Infinite logits: a class at −∞ has probability 0; it costs nothing unless it is a target, which
+    costs ∞.
+    Raises: ShapeError, DTypeError for targets that do not fit; IndexRangeError for a class outside
+    0..V−1.
+    Reference: for the smoothing, Szegedy et al., "Rethinking the Inception Architecture",
+    arXiv:1512.00567.
     """
-    logits, target = as_tensor(logits), as_tensor(target)
+    logits, target = as_tensor(logits), as_tensor(target, logits)
     check_options("cross_entropy", logits, weight, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ShapeError(f"cross_entropy: label_smoothing is {label_smoothing}; it must be in 0..1")
@@ -112,7 +116,7 @@ def cross_entropy(
 
 
 def reduce_losses(losses, reduction, counts=None):
-    """Losses to one number. ``counts`` is what each weighs in the mean; if all weigh 0, so does the mean."""
+    """Losses to one number; ``counts`` is what each weighs in the mean, which may be nothing."""
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -138,8 +142,8 @@ def _check_target(logits, target, ignore_index, classes):
     expected = tuple(logits.shape[:-1])
     if tuple(target.shape) != expected:
         raise ShapeError(
-            f"cross_entropy: target is {tuple(target.shape)}, logits without their classes are {expected}; "
-            "the shapes must be equal"
+            f"cross_entropy: target is {tuple(target.shape)}, logits without their classes are "
+            f"{expected}; the shapes must be equal"
         )
     if target.dtype.kind not in "iu":
         raise DTypeError(f"cross_entropy: target is {target.dtype}; classes are integers")
@@ -148,7 +152,8 @@ def _check_target(logits, target, ignore_index, classes):
 
 
 def _expected(logits, target, share, smoothing):
-    """The loss for targets given as probabilities; a class of probability 0 costs nothing, even at −∞."""
+    """The loss for targets given as probabilities; a class of probability 0 costs nothing, even at
+    −∞."""
     if tuple(target.shape) != tuple(logits.shape):
         raise ShapeError(
             f"cross_entropy: target is {tuple(target.shape)}, logits are {tuple(logits.shape)}; "

@@ -13,10 +13,11 @@ __all__ = ["dropout"]
 
 
 class Drop(NamedTuple):
-    """Which elements survive, as a rule instead of an array: a hash of the place decides, with a key.
+    """Which elements survive, as a rule instead of an array: a hash of the place decides, with a
+    key.
 
-    A kernel is handed this and works out the part of the mask that it needs; a replay, later or in other
-    tiles or on another device, sees the same one.
+    A kernel is handed this and works out the part of the mask that it needs; a replay, later or in
+    other tiles or on another device, sees the same one.
     """
 
     rate: float
@@ -69,13 +70,16 @@ def _dropout(x, keep, *, upscale):
 
 
 def dropout(x, p=0.5, training=True, generator=None):
-    """Dropout  y = x·keep/(1 − p), keep = 1 with probability 1 − p, else 0.   ∂L/∂x = g·keep/(1 − p).
+    """Dropout  y = x·keep/(1 − p), keep = 1 with probability 1 − p, else 0.   ∂L/∂x = g·keep/(1 −
+    p).
 
-    Outside ``training``, or with p = 0, y is x: the factor keeps the expectation the same in both. The
-    mask is a hash of the element's place and a key drawn from ``generator``, the same on every device.
+    Outside ``training``, or with p = 0, y is x: the factor keeps the expectation the same in both.
+    The mask is a hash of the element's place and a key drawn from ``generator``, the same on every
+    device.
 
     Raises: ShapeError for a probability outside 0..1.
-    Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting", 2014.
     """
     if not 0 <= p <= 1:
         raise ShapeError(f"dropout: p is {p}; a probability is in 0..1")

@@ -25,17 +25,19 @@ def _embedding(ids, weight):
 
 
 def embedding(ids, weight):
-    """Look-up  y = weight[ids].   ∂L/∂weight[i] = the sum of g over every place where token i stood.
+    """Look-up  y = weight[ids].   ∂L/∂weight[i] = the sum of g over every place where token i
+    stood.
 
     Shapes: ids (...) of whole numbers in 0..V−1, weight (V, D) → (..., D).
     Raises: DTypeError for ids that are no integers, IndexRangeError for an id outside 0..V−1.
     """
-    ids, weight = as_tensor(ids), as_tensor(weight)
+    ids, weight = as_tensor(ids, weight), as_tensor(weight)
     if ids.dtype.kind not in "iu":
         raise DTypeError(f"embedding: ids are {ids.dtype}; they must be integers")
     if weight.ndim != 2 or not dtypes.is_float(weight.dtype):
         raise ShapeError(
-            f"embedding: weight is {tuple(weight.shape)} {weight.dtype}; it must be a (V, D) table of floats"
+            f"embedding: weight is {tuple(weight.shape)} {weight.dtype}; "
+            "it must be a (V, D) table of floats"
         )
     check_ids("embedding", "id", ids, weight.shape[0], f"the table has {weight.shape[0]} rows")
     return _embedding(ids, weight)

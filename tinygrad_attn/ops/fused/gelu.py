@@ -55,7 +55,9 @@ def _gelu_tanh(x, *, needs):
     y = x * half
     if not needs[0]:
         return y, None
-    square *= 3 * _SLOPE * _CUBIC  # becomes dy/dx = (1 + t)/2 + x/2·(1 − t²)·√(2/π)(1 + 3·0.044715x²)
+    square *= (
+        3 * _SLOPE * _CUBIC
+    )  # becomes dy/dx = (1 + t)/2 + x/2·(1 − t²)·√(2/π)(1 + 3·0.044715x²)
     square += _SLOPE
     t *= t
     xp.subtract(1, t, out=t)
@@ -69,8 +71,8 @@ def _gelu_tanh(x, *, needs):
 def gelu(x, approximate="none"):
     """Gaussian error linear unit  y = x·Φ(x).   ∂L/∂x = g·(Φ(x) + x·φ(x)).
 
-    Φ and φ are the standard normal distribution function and density. ``approximate="tanh"`` is the older
-    y = x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), to which some published weights were trained.
+    Φ and φ are the standard normal distribution function and density. ``approximate="tanh"`` is the
+    older y = x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), to which some published weights were trained.
     The kernel works out dy/dx on the way forward, where all its parts are at hand.
 
     Raises: DTypeError for another name of an approximation.

@@ -1,4 +1,5 @@
-"""The check that ids are inside their table: an array library may wrap a wrong one round silently."""
+"""The check that ids are inside their table: an array library may wrap a wrong one round
+silently."""
 
 from ...backend import backend_of
 from ...errors import IndexRangeError
@@ -7,7 +8,8 @@ __all__ = ["check_ids"]
 
 
 def check_ids(where, what, ids, count, table, ignore=None):
-    """Raise IndexRangeError naming the first of ``ids`` that is outside 0..count−1 and not ``ignore``."""
+    """Raise IndexRangeError naming the first of ``ids`` that is outside 0..count−1 and not
+    ``ignore``."""
     if not ids.size:
         return
     data = ids.data
@@ -17,9 +19,10 @@ def check_ids(where, what, ids, count, table, ignore=None):
     if ignore is not None:
         wrong &= data != ignore
     to_host = backend_of(data).to_host
-    places = to_host(wrong).nonzero()
-    if places[0].size if ids.ndim else to_host(wrong):
-        place = tuple(int(axis[0]) for axis in places) if ids.ndim else ()
+    wrong = to_host(wrong)
+    if wrong.any():
+        place = tuple(int(axis[0]) for axis in wrong.nonzero()) if ids.ndim else ()
         raise IndexRangeError(
-            f"{where}: {what} {int(to_host(data)[place])} at index {place} is outside 0..{count - 1} ({table})"
+            f"{where}: {what} {int(to_host(data)[place])} at index {place} "
+            f"is outside 0..{count - 1} ({table})"
         )

@@ -47,9 +47,7 @@ def linear(x, weight, bias=None):
     x, weight = as_tensor(x), as_tensor(weight)
     shapes = f"x is {tuple(x.shape)}, weight is {tuple(weight.shape)}"
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(
-            f"linear: {shapes}; weight must be (out, in) with in = x.shape[-1]"
-        )
+        raise ShapeError(f"linear: {shapes}; weight must be (out, in) with in = x.shape[-1]")
     if bias is not None and tuple(bias.shape) != weight.shape[:1]:
         raise ShapeError(
             f"linear: {shapes}, bias is {tuple(bias.shape)}; bias must be (weight.shape[0],)"

@@ -83,11 +83,11 @@ def _rms_norm(x, weight, *, eps, axes, needs):
 def layer_norm(x, weight=None, bias=None, eps=1e-5):
     """Layer normalisation  y = x̂·weight + bias,  x̂ = (x − mean x) / √(var x + eps).
 
-    ∂L/∂x = (h − mean h − x̂·mean(h·x̂)) / √(var x + eps) with h = g·weight: the gradient, less the parts
-    that would only shift or stretch the row, which the normalisation takes out again.
+    ∂L/∂x = (h − mean h − x̂·mean(h·x̂)) / √(var x + eps) with h = g·weight: the gradient, less the
+    parts that would only shift or stretch the row, which the normalisation takes out again.
 
-    Shapes: ``weight`` and ``bias`` have the trailing sizes of x over which to normalise, usually (D,);
-    without them it is the last axis. The variance divides by the count, not by one less.
+    Shapes: ``weight`` and ``bias`` have the trailing sizes of x over which to normalise, usually
+    (D,); without them it is the last axis. The variance divides by the count, not by one less.
     Raises: ShapeError where weight or bias are not the trailing sizes of x.
     Reference: Ba, Kiros, Hinton, "Layer Normalization", arXiv:1607.06450.
     """
@@ -99,8 +99,8 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
 def rms_norm(x, weight=None, eps=1e-6):
     """Root-mean-square normalisation  y = x̂·weight,  x̂ = x / √(mean x² + eps).
 
-    ∂L/∂x = (h − x̂·mean(h·x̂)) / √(mean x² + eps) with h = g·weight. A layer norm that leaves the mean
-    alone, and does as well with one pass less.
+    ∂L/∂x = (h − x̂·mean(h·x̂)) / √(mean x² + eps) with h = g·weight. A layer norm that leaves the
+    mean alone, and does as well with one pass less.
 
     Shapes: as ``layer_norm``.
     Raises: ShapeError where weight is not the trailing sizes of x.

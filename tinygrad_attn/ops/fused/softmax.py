@@ -64,7 +64,8 @@ def softmax(x, axis=-1):
     Shapes: y as x; each line along ``axis`` sums to 1. A line of −∞ alone has no softmax: it is NaN
     (attention has its own rule for rows that may attend nothing).
     Raises: ShapeError for an axis that x does not have.
-    Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+    Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs",
+    1990.
 
     Example:
         >>> import tinygrad_attn as ta

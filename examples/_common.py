@@ -1,0 +1,96 @@
+"""What the examples share: their flags, and how they end when something is wrong."""
+
+import argparse
+import math
+import sys
+
+import tinygrad_attn as ta
+from tinygrad_attn.backend import get_backend
+from tinygrad_attn.errors import DataError
+from tinygrad_attn.viz import check_picture
+
+__all__ = ["Flags", "at_least", "run"]
+
+
+class Flags(argparse.ArgumentParser):
+    """The flags of every example, with this example's defaults; it may add its own."""
+
+    def __init__(self, description: str, *, steps: int, batch_size: int, lr: float, quick: dict):
+        super().__init__(description=description)
+        self.quick = quick  # other defaults, under --quick
+        self.add_argument("--device", default="cpu", help='"cpu" (default), "cuda" or "cuda:1"')
+        self.add_argument("--seed", type=at_least(0), default=0, help="the same seed, the same run")
+        self.add_argument(
+            "--steps", type=at_least(0), default=steps, help=f"of training (default {steps:,})"
+        )
+        self.add_argument(
+            "--batch-size",
+            type=at_least(1),
+            default=batch_size,
+            help=f"sequences a step ({batch_size})",
+        )
+        self.add_argument(
+            "--lr", type=positive, default=lr, help=f"the highest learning rate ({lr:g})"
+        )
+        self.add_argument("--plot", metavar="FILE", help="save a picture here: .png, .pdf or .svg")
+        self.add_argument(
+            "--quick", action="store_true", help="a small run of seconds, to see it work"
+        )
+
+    def read(self, command_line: list[str]) -> argparse.Namespace:
+        """The values of the flags, checked as far as all examples can; sets the seed."""
+        args = self.parse_args(command_line)
+        if args.quick:
+            self.set_defaults(**self.quick)
+            args = self.parse_args(command_line)
+        get_backend(args.device)
+        if args.plot is not None:
+            check_picture(args.plot)
+        ta.manual_seed(args.seed)
+        return args
+
+    def error(self, message):
+        """Report what is wrong with a flag as the package reports everything: in one line."""
+        raise DataError(f"{self.prog}: {message}; --help lists the flags")
+
+
+def run(main) -> None:
+    """Call ``main`` with the command line; a mistake ends it with its message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(
+            errors="replace"
+        )  # a character that the terminal lacks is no reason to stop
+    try:
+        main(sys.argv[1:])
+    except ta.TinygradAttnError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nStopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)
+
+
+def at_least(lowest):
+    """A type of flag: a whole number from ``lowest`` on."""
+
+    def whole_number(text):
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {lowest}")
+        return number
+
+    return whole_number
+
+
+def positive(text):
+    """A type of flag: a positive, finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number

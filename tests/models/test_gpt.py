@@ -1,0 +1,214 @@
+"""GPT: its sizes, its names, that it looks back only, and that it learns."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_attn as ta
+from tinygrad_attn.errors import DTypeError, IndexRangeError, ShapeError
+from tinygrad_attn.models import GPT, GPTConfig
+
+SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 4, "n_embd": 16}
+
+
+def small(**changes):
+    ta.manual_seed(0)
+    return GPT(GPTConfig(**{**SMALL, **changes}))
+
+
+def tokens(*shape, seed=0):
+    return ta.tensor(np.random.default_rng(seed).integers(0, SMALL["vocab_size"], shape))
+
+
+# ---- sizes and names -----------------------------------------------------------------------------
+
+
+def test_the_parameters_are_those_of_the_documented_table():
+    shapes = {name: p.shape for name, p in small(n_layer=1, n_kv_head=2).named_parameters()}
+    assert shapes == {
+        "tokens.weight": (11, 16),
+        "positions.weight": (8, 16),
+        "blocks.0.norm1.weight": (16,),
+        "blocks.0.norm1.bias": (16,),
+        "blocks.0.attention.query.weight": (16, 16),
+        "blocks.0.attention.query.bias": (16,),
+        "blocks.0.attention.key.weight": (8, 16),
+        "blocks.0.attention.key.bias": (8,),
+        "blocks.0.attention.value.weight": (8, 16),
+        "blocks.0.attention.value.bias": (8,),
+        "blocks.0.attention.out.weight": (16, 16),
+        "blocks.0.attention.out.bias": (16,),
+        "blocks.0.norm2.weight": (16,),
+        "blocks.0.norm2.bias": (16,),
+        "blocks.0.mlp.up.weight": (64, 16),
+        "blocks.0.mlp.up.bias": (64,),
+        "blocks.0.mlp.down.weight": (16, 64),
+        "blocks.0.mlp.down.bias": (16,),
+        "norm.weight": (16,),
+        "norm.bias": (16,),
+    }
+
+
+def test_without_biases_there_are_none():
+    assert not any(name.endswith("bias") for name, _ in small(bias=False).named_parameters())
+
+
+def test_weights_begin_small_and_smaller_where_a_layer_adds_to_the_stream():
+    model = small(n_layer=8, n_embd=128)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            added = name.endswith(("attention.out.weight", "mlp.down.weight"))
+            expected = 0.02 / math.sqrt(16) if added else 0.02
+            assert float(parameter.numpy().std()) == pytest.approx(expected, rel=0.15), name
+        elif name.endswith("bias"):
+            assert not parameter.numpy().any()
+
+
+def test_an_untrained_model_guesses_uniformly():
+    model = small(vocab_size=100)
+    loss = ta.cross_entropy(model(tokens(4, 8)), tokens(4, 8, seed=1))
+    assert loss.item() == pytest.approx(math.log(100), rel=0.02)
+
+
+def test_the_same_seed_gives_the_same_model():
+    for a, b in zip(small().parameters(), small().parameters()):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+# ---- what it computes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_kv_head": 1}, {"n_kv_head": 2}, {"bias": False}])
+def test_logits_at_a_token_do_not_know_what_comes_after(changes):
+    model = small(**changes)
+    ids = tokens(2, 8)
+    for t in range(1, 8):
+        other = ids.numpy().copy()
+        other[:, t:] = (other[:, t:] + 1) % SMALL["vocab_size"]
+        before, after = model(ids).numpy(), model(ta.tensor(other)).numpy()
+        np.testing.assert_allclose(after[:, :t], before[:, :t], rtol=0, atol=1e-6)
+        assert (np.abs(after[:, t] - before[:, t]) > 1e-6).any()
+
+
+def test_rows_of_a_batch_know_nothing_of_each_other():
+    model, ids = small(), tokens(3, 8)
+    for i in range(3):
+        np.testing.assert_allclose(
+            model(ids[i : i + 1]).numpy(), model(ids).numpy()[i : i + 1], atol=1e-6
+        )
+
+
+def test_the_head_is_the_token_table():
+    model, ids = small(), tokens(1, 4)
+    before = model(ids).numpy()
+    table = model.tokens.weight.numpy().copy()
+    unused = next(i for i in range(11) if i not in ids.numpy())
+    table[unused] = 0
+    model.tokens.weight.data[...] = table
+    after = model(ids).numpy()
+    assert not after[..., unused].any()
+    np.testing.assert_allclose(
+        np.delete(after, unused, axis=-1), np.delete(before, unused, axis=-1), atol=1e-6
+    )
+
+
+def test_dropout_acts_in_training_only():
+    model, ids = small(dropout=0.5), tokens(2, 8)
+    assert (model(ids).numpy() != model(ids).numpy()).any()
+    model.eval()
+    np.testing.assert_array_equal(model(ids).numpy(), model(ids).numpy())
+
+
+def test_every_parameter_gets_a_gradient_that_finite_differences_confirm():
+    model = small(n_kv_head=2).to(ta.float64)
+    ids, targets = tokens(2, 6), tokens(2, 6, seed=1)
+    random = np.random.default_rng(0)
+    ta.cross_entropy(model(ids), targets).backward()
+    for name, parameter in model.named_parameters():
+        direction = random.standard_normal(parameter.shape)
+        slope = float((parameter.grad.numpy() * direction).sum())
+        start = parameter.numpy().copy()
+        at = []
+        for step in (1e-5, -1e-5):
+            parameter.data[...] = start + step * direction
+            at.append(ta.cross_entropy(model(ids), targets).item())
+        parameter.data[...] = start
+        assert slope == pytest.approx((at[0] - at[1]) / 2e-5, rel=1e-4, abs=1e-8), name
+
+
+def test_it_learns_a_batch_by_heart():
+    model = small()
+    ids, targets = tokens(4, 8), tokens(4, 8, seed=1)
+    optimizer = ta.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss = ta.cross_entropy(model(ids), targets)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_attention_weights_are_causal_and_sum_to_one():
+    model, ids = small(n_kv_head=2), tokens(3, 7)
+    weights = model.attention(ids).numpy()
+    assert weights.shape == (2, 3, 4, 7, 7)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-6)
+    assert not np.triu(weights, 1).any()
+    assert model.training
+    assert not any(block.attention._forward_hooks for block in model.blocks)
+
+
+def test_it_moves_between_float_types():
+    model, ids = small().to(ta.float64), tokens(1, 4)
+    assert model(ids).dtype == ta.float64
+    assert (
+        model.new_cache(1).layer(0).extend(*[ta.zeros((1, 4, 2, 4), dtype="float64")] * 2)[0].dtype
+        == ta.float64
+    )
+
+
+# ---- what it refuses -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"n_head": 3}, ShapeError, "n_embd 16 is not divisible by n_head 3"),
+        ({"n_kv_head": 3}, ShapeError, "n_head 4 is not divisible by n_kv_head 3"),
+        ({"n_layer": 0}, ShapeError, "n_layer is 0; it must be at least 1"),
+        ({"vocab_size": -5}, ShapeError, "vocab_size is -5"),
+        ({"block_size": 2.5}, DTypeError, "block_size is 2.5; it must be a whole number"),
+        ({"n_embd": True}, DTypeError, "n_embd is True"),
+        ({"dropout": 1.0}, ShapeError, "dropout is 1.0; it must be in 0..1, 1 excluded"),
+        ({"dropout": -0.1}, ShapeError, "dropout is -0.1"),
+    ],
+)
+def test_sizes_that_cannot_be(changes, error, message):
+    with pytest.raises(error, match=f"GPTConfig: {message}"):
+        GPTConfig(**{**SMALL, **changes})
+
+
+@pytest.mark.parametrize(
+    "ids, error, message",
+    [
+        (
+            np.zeros((2, 9), int),
+            ShapeError,
+            r"ids is \(2, 9\), 9 tokens; the context of this model is 8",
+        ),
+        (np.zeros(4, int), ShapeError, r"ids is \(4,\); it must be \(B, T\)"),
+        (
+            np.zeros((0, 4), int),
+            ShapeError,
+            r"ids is \(0, 4\); it must be \(B, T\), neither of them 0",
+        ),
+        (np.zeros((2, 0), int), ShapeError, r"ids is \(2, 0\)"),
+        ([[0, 11]], IndexRangeError, r"11 at index \(0, 1\) is outside 0\.\.10"),
+        ([[-1, 3]], IndexRangeError, r"-1 at index \(0, 0\) is outside 0\.\.10"),
+        ([[0.5, 1.0]], DTypeError, "must be integers"),
+    ],
+)
+def test_ids_that_it_cannot_read(ids, error, message):
+    with pytest.raises(error, match=message):
+        small()(ta.tensor(ids))

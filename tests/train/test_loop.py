@@ -1,0 +1,121 @@
+"""The loop: each step does what it says, in order, and stops where going on makes no sense."""
+
+import numpy as np
+import pytest
+
+import tinygrad_attn as ta
+from tinygrad_attn.errors import DataError, NonFiniteError
+from tinygrad_attn.optim import SGD
+from tinygrad_attn.train import train
+
+
+class Point(ta.nn.Module):
+    """A model with one number."""
+
+    def __init__(self, at):
+        self.at = ta.nn.Parameter(ta.tensor([at]))
+
+
+def quadratic(model):
+    """(x − 3)², the same at every step."""
+    return lambda step: ((model.at - 3.0) ** 2).sum()
+
+
+def test_it_walks_downhill_and_returns_the_losses():
+    model = Point(0.0)
+    losses = train(model, SGD(model.parameters(), lr=0.25), quadratic(model), 4)
+    assert losses == pytest.approx([9, 9 / 4, 9 / 16, 9 / 64])
+    assert model.at.item() == pytest.approx(3 - 3 / 16)
+
+
+def test_gradients_do_not_carry_over_from_step_to_step():
+    model = Point(0.0)
+    train(model, SGD(model.parameters(), lr=0.0), quadratic(model), 3)
+    assert model.at.grad.item() == pytest.approx(-6)
+
+
+def test_the_schedule_gives_the_rate_of_each_step():
+    model = Point(0.0)
+    train(
+        model,
+        SGD(model.parameters(), lr=99.0),
+        quadratic(model),
+        2,
+        schedule=lambda step: [0.5, 0][step],
+    )
+    assert model.at.item() == pytest.approx(3)
+
+
+def test_clipping_bounds_the_step():
+    model = Point(0.0)
+    train(model, SGD(model.parameters(), lr=1.0), quadratic(model), 1, clip=0.5)
+    assert model.at.item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_loss_is_asked_for_steps_in_order():
+    model, asked = Point(0.0), []
+
+    def loss(step):
+        asked.append(step)
+        return quadratic(model)(step)
+
+    train(model, SGD(model.parameters(), lr=0.1), loss, 5)
+    assert asked == [0, 1, 2, 3, 4]
+
+
+def test_reports_come_every_so_often_and_at_the_end(capfd):
+    model, seen = Point(0.0), []
+
+    def report(steps, losses):
+        model.eval()
+        seen.append((steps, len(losses)))
+        return f"after {steps}"
+
+    def loss(step):
+        assert model.training
+        return quadratic(model)(step)
+
+    train(model, SGD(model.parameters(), lr=0.1), loss, 7, every=3, report=report)
+    assert seen == [(3, 3), (6, 6), (7, 7)]
+    assert [line for line in capfd.readouterr().err.splitlines() if "after" in line] == [
+        "after 3",
+        "after 6",
+        "after 7",
+    ]
+    assert not model.training
+
+
+def test_no_steps_change_nothing():
+    model = Point(1.0)
+    assert train(model, SGD(model.parameters(), lr=0.1), quadratic(model), 0) == []
+    assert model.at.item() == 1
+
+
+def test_it_stops_where_the_loss_is_no_number():
+    model = Point(1.0)
+    nan_at_2 = [1.0, 1.0, float("nan"), 1.0]
+    with pytest.raises(NonFiniteError, match="loss is nan at step 2"):
+        train(
+            model,
+            SGD(model.parameters(), lr=0.1),
+            lambda step: (model.at * nan_at_2[step]).sum(),
+            4,
+        )
+
+
+def test_steps_cannot_be_negative():
+    model = Point(1.0)
+    with pytest.raises(DataError, match="-1 steps"):
+        train(model, SGD(model.parameters(), lr=0.1), quadratic(model), -1)
+
+
+def test_the_same_run_twice_is_the_same_to_the_last_bit():
+    def run():
+        ta.manual_seed(3)
+        model = ta.nn.Sequential(ta.nn.Linear(4, 8), ta.nn.Dropout(0.5), ta.nn.Linear(8, 1))
+        x = ta.tensor(np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32))
+        return train(
+            model, SGD(model.parameters(), lr=1e-3), lambda step: (model(x) ** 2).sum(), 10
+        )
+
+    assert run() == run()

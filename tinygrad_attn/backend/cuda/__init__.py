@@ -1,0 +1,203 @@
+"""The CUDA backend: CuPy, imported when a CUDA device is first asked for and not before.
+
+CuPy speaks NumPy's language, so nearly everything runs as it stands. What is here is where doing as
+NumPy does would be slow (a stack of matrices times one matrix), or would round differently from run
+to run (adding to one place many times at once).
+"""
+
+import math
+
+from ...errors import DeviceError
+from .. import dtypes, register_backend
+from ..base import Backend
+
+__all__ = ["CudaBackend", "register"]
+
+
+class CudaBackend(Backend):
+    """CuPy arrays in the memory of a GPU.
+
+    The modules ``cupy`` and ``cupyx.scipy.special`` are handed in, so that where there is no GPU
+    the tests can run this very class on a stand-in.
+    """
+
+    def __init__(self, cupy, special, name="cuda"):
+        self.xp, self.name = cupy, name
+        self.array_type = cupy.ndarray
+        self._special = special
+
+    # ---- devices and transfers ---------------------------------------------------------------
+
+    def device_of(self, array):
+        return f"{self.name}:{array.device.id}"
+
+    def on(self, device):
+        return self.xp.cuda.Device(self._number(device))
+
+    def from_host(self, array, device):
+        with self.on(device):
+            return self.xp.array(array)
+
+    def to_host(self, array):
+        return self.xp.asnumpy(array)
+
+    def synchronize(self):
+        self.xp.cuda.Device().synchronize()
+
+    def validate(self, device):
+        """The full name of ``device``: "cuda:0". Raises: DeviceError for a GPU that is missing."""
+        number, count = self._number(device), self.device_count()
+        if number >= count:
+            have = ", ".join(f'"{self.name}:{i}"' for i in range(count))
+            raise DeviceError(f'to("{device}"): there is no such GPU; this machine has {have}')
+        return f"{self.name}:{number}"
+
+    def _number(self, device):
+        """The 1 of "cuda:1"; plain "cuda" is the GPU in use."""
+        name, _, number = device.partition(":")
+        if device == name:
+            return self.xp.cuda.runtime.getDevice()
+        if not number.isdecimal():
+            raise DeviceError(f'to("{device}"): a GPU is called "{name}", or by number "{name}:1"')
+        return int(number)
+
+    def device_count(self):
+        """How many GPUs there are. Raises: DeviceError where there is none, or no driver for it."""
+        runtime = self.xp.cuda.runtime
+        try:
+            count = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
+            raise self._nothing_there(error) from error
+        if count == 0:
+            raise self._nothing_there("the driver finds none")
+        return count
+
+    def _nothing_there(self, reason):
+        return DeviceError(
+            f'to("{self.name}"): no GPU can be used: {reason}; '
+            'install or update the NVIDIA driver, or stay on "cpu"'
+        )
+
+    # ---- arithmetic --------------------------------------------------------------------------
+
+    def matmul(self, a, b):
+        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32.
+
+        A stack times one matrix, (…, n, k) @ (k, m), is one tall product, (…·n, k) @ (k, m). CuPy
+        would multiply the stack one by one, each with its own copy of the right-hand side.
+        """
+        if a.ndim > 2 and b.ndim == 2 and a.shape[-1] == b.shape[0]:
+            rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+            return super().matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
+        return super().matmul(a, b)
+
+    def erf(self, x):
+        return self._in_own_precision(self._special.erf, x)
+
+    def erfc(self, x):
+        return self._in_own_precision(self._special.erfc, x)
+
+    def _in_own_precision(self, function, x):
+        """``function(x)`` in the dtype of x; left alone, CuPy answers 16-bit floats in float64."""
+        if dtypes.is_half(x.dtype):
+            return function(x.astype(self.xp.float32)).astype(x.dtype)
+        return function(x)
+
+    def index_add(self, target, index, values):
+        """``target[index] += values`` in place; repeated indices add up, always in the same order.
+
+        CuPy's own scatter-add lets the additions race, and its sums of floats differ in the last
+        bits from run to run. Here the values are sorted by the row that they go to, those of each
+        row are summed, and every row of the target gets one addition.
+        """
+        if _repeats_nothing(index):
+            target[index] += values
+            return
+        rows, values, count = self._destinations(target, index, values)
+        if rows.size and target.size:
+            sums = self._sum_by_row(rows.ravel(), values.reshape(rows.size, -1), count)
+            target += sums.reshape(target.shape).astype(target.dtype)
+
+    def index_put(self, target, index, values):
+        """``target[index] = values`` in place, where of repeated indices the last one stays.
+
+        In CuPy any of them may. So every writer to a row is given the value of the last.
+        """
+        if not _repeats_nothing(index):
+            rows, values, _ = self._destinations(target, index, values)
+            if rows.size:
+                order, ends = self._sort(rows.ravel(), rows.ravel())
+                last = values.reshape(rows.size, -1)[order[ends]]
+                values = last.reshape(values.shape)
+        target[index] = values
+
+    def _destinations(self, target, index, values):
+        """(the row that each part of ``values`` goes to, the values, how many rows there are).
+
+        An index of whole numbers alone names rows of the other axes; any other, single elements.
+        """
+        xp = self.xp
+        parts = index if isinstance(index, tuple) else (index,)
+        axes = len(parts) if all(map(_takes_one_axis, parts)) else target.ndim
+        count = math.prod(target.shape[:axes])
+        rows = xp.arange(count).reshape(target.shape[:axes])[index]
+        values, shape = xp.asarray(values), rows.shape + target.shape[axes:]
+        while values.ndim > len(shape) and values.shape[0] == 1:
+            values = values[0]
+        return rows, xp.broadcast_to(values, shape), count
+
+    def _sort(self, rows, wanted):
+        """(the order that sorts ``rows``, where in it the last row ≤ each of ``wanted`` stands)."""
+        order = self.xp.argsort(rows, kind="stable")
+        return order, self.xp.searchsorted(rows[order], wanted, side="right") - 1
+
+    def _sum_by_row(self, rows, values, count):
+        """Sum the ``values`` (n, width) that go to each of ``count`` rows: (count, width).
+
+        Among sorted rows, every value takes in the sum that ends 1, then 2, 4, 8 … places before,
+        if that is of the same row: after log₂ n steps the last value of a row holds the sum of all.
+        The tree of additions depends on the rows alone, and rounds less than adding one by one.
+        """
+        xp = self.xp
+        wanted = xp.arange(count)
+        order, ends = self._sort(rows, wanted)
+        rows, sums = rows[order], values[order]
+        if dtypes.is_half(sums.dtype):
+            sums = sums.astype(xp.float32)
+        step = 1
+        while step < rows.size:
+            is_same = (rows[step:] == rows[:-step])[:, None]
+            sums[step:] += xp.where(is_same, sums[:-step], 0)
+            step *= 2
+        return xp.where((rows[ends] == wanted)[:, None], sums[ends], 0)
+
+
+def _repeats_nothing(index):
+    """Whether an index consists of slices, numbers and masks, which name no place twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = (slice, int, type(...), type(None))
+    return all(isinstance(part, basic) or _kind(part) == "b" for part in parts)
+
+
+def _takes_one_axis(part):
+    return type(part) is int or _kind(part) in ("i", "u")
+
+
+def _kind(part):
+    return part.dtype.kind if hasattr(part, "dtype") else None
+
+
+def register():
+    """Import CuPy and make "cuda" known. Raises: DeviceError where CuPy or a GPU is missing."""
+    try:
+        import cupy
+        from cupyx.scipy import special
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        what = "is not installed" if missing else f"cannot be imported: {error}"
+        raise DeviceError(
+            f'to("cuda"): CuPy {what}; pip install \'tinygrad-attn[cuda13]\', or stay on "cpu"'
+        ) from error
+    backend = CudaBackend(cupy, special)
+    backend.device_count()
+    register_backend(backend)

@@ -1,0 +1,52 @@
+"""Linear: the affine map that every network is made of."""
+
+import math
+
+from ..core import Tensor
+from ..ops import linear, zeros
+from . import init
+from .check import check_sizes
+from .module import Module
+from .parameter import Parameter
+
+__all__ = ["Linear"]
+
+
+class Linear(Module):
+    """Affine map  y = x·Wᵀ + b.
+
+    W and b are drawn from U(−1/√in, 1/√in), which keeps the size of what flows through about the
+    same for inputs of any width.
+
+    Args:
+        in_features, out_features: the last size of the input and of the output.
+        bias: whether there is a b.
+        generator: where the random numbers come from; the thread's own unless given.
+
+    Parameters: ``weight`` (out, in), ``bias`` (out,).
+    Shapes: x (..., in) → (..., out).
+    Raises: ShapeError for a size below 1, or an input of another width.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, generator=None):
+        check_sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(zeros((out_features, in_features)))
+        self.bias = Parameter(zeros(out_features)) if bias else None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator=None):
+        """Draw the weights anew."""
+        bound = 1 / math.sqrt(self.in_features)
+        init.uniform_(self.weight, -bound, bound, generator)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
