@@ -2,7 +2,12 @@
 
 import argparse
 import math
+import os
 import sys
+
+# These models' matrices are too small to share between cores: one thread is as fast on an idle
+# machine and much faster on a busy one. NumPy reads this when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tinygrad_attn as ta
 from tinygrad_attn.backend import get_backend
@@ -65,6 +70,9 @@ def run(main) -> None:
     except ta.TinygradAttnError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("\nStopped by Ctrl-C.", file=sys.stderr)
         sys.exit(130)

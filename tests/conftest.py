@@ -1,16 +1,19 @@
 """What all tests share: how many examples Hypothesis draws, and the devices to run on."""
 
 import importlib.util
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests side by side must not fight for cores
 
 from tests import standin
 
 SLOW_MACHINES = [HealthCheck.too_slow]  # a busy machine is no mistake of the test
 settings.register_profile(
     "default",
-    max_examples=15,
+    max_examples=12,
     derandomize=True,
     deadline=None,
     database=None,

@@ -231,6 +231,15 @@ def test_the_gradient_by_an_argument_is_by_nothing_else():
     assert by_w.item() == pytest.approx(layer.weight.item())
 
 
+def test_what_is_older_than_the_call_is_constant():
+    layer, x = nn.Linear(1, 1, bias=False), ta.ones(1, 1)
+    before = layer(x)  # depends on the weight, but is no work of the function
+    _, gradient = ta.value_and_grad(lambda m: (m(x) * before).sum())(layer)
+    assert gradient["weight"].item() == pytest.approx(layer.weight.item())
+    before.sum().backward()  # and its graph is still there
+    assert layer.weight.grad.item() == 1
+
+
 def test_results_are_recorded_where_something_outside_had_a_part_in_them():
     x = ta.tensor(3.0, requires_grad=True)
     inner = derivative(lambda y: x * y * y)(ta.tensor(2.0))

@@ -43,7 +43,7 @@ class TensorBackend(AbstractBackend):
         return ops.expand_dims(x, new_position)
 
     def add_axes(self, x, n_axes, pos2len):
-        """New axes of given sizes, along which x is repeated: a view until somebody needs a copy."""
+        """New axes of given sizes, along which x is repeated: a view, copied only if need be."""
         x = ops.expand_dims(x, tuple(pos2len))
         sizes = tuple(pos2len.get(axis, x.shape[axis]) for axis in range(n_axes))
         return ops.broadcast_to(x, sizes)

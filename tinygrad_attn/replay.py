@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from weakref import ref
 
 from .backend import is_array
-from .core import Tensor, enable_grad, is_grad_enabled, primitive
+from .core import Tensor, enable_grad, is_grad_enabled
 from .core.graph import Node, call_site, changed_mode, leaf, mode, owner, walk
-from .core.primitive import check_unchanged
+from .core.plan import check_unchanged
 from .errors import GraphError
-from .ops.random import Generator, default_generator
-from .trees import map_tensors, tensors_in
+from .ops.random import Generator, default_generator, drawing_from
+from .trees import entrance, map_tensors, outside, tensors_in
 
 __all__ = ["recompute"]
 
@@ -67,7 +67,7 @@ class _Segment:
         sources = [x.node for x in tensors_in(call)]
         with changed_mode(watchers=(*mode.get().watchers, self._note)):
             result, entrances = self._play(call, sources)
-        parents = sources + _outside(tensors_in(result), entrances, began)
+        parents = sources + outside(tensors_in(result), entrances, began)
         if not any(parents):
             return map_tensors(Tensor.detach, result)
         hub = Node(self, parents, (map_tensors(Tensor.detach, call), len(sources)), (), None)
@@ -80,7 +80,7 @@ class _Segment:
         sources, entrances = iter(sources), []
 
         def enter(x):
-            entered = _entrance(Tensor(x.data, next(sources)))
+            entered = entrance(Tensor(x.data, next(sources)))
             entrances.append(entered.node)
             return entered
 
@@ -115,7 +115,8 @@ class _Segment:
         try:
             for generator, state in zip(self.generators, self.states):
                 generator.set_state(state)
-            yield
+            with drawing_from(self.generators[0]):  # by now there may be another, or no such thread
+                yield
         finally:
             for generator, state in zip(self.generators, present):
                 generator.set_state(state)
@@ -141,33 +142,9 @@ class _Parts(dict):
         return _Parts({**self, **other})
 
 
-@primitive
-def _entrance(x):
-    """The same values behind a node of their own."""
-    return x
-
-
-_entrance.derivatives(x=lambda g: g)
-
-
 def _behind(hub, place, y):
     """A result of the first run, cut off from its graph and put behind the hub."""
     return Tensor(y.data, y.node and Node(_Result(place), [hub], (), y.shape, y.dtype))
-
-
-def _outside(results, entrances, began):
-    """The nodes from before ``began`` that the results depend on, except through the entrances."""
-    found, seen = [], {None, *entrances}
-    stack = [y.node for y in results]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            if node.time < began:
-                found.append(node)
-            else:
-                stack.extend(node.parents)
-    return found
 
 
 def _seeds(results, parts):

@@ -11,10 +11,10 @@
 list, tuple or dict of arguments, or a Module, which stands for the dict of its parameters that
 require a gradient. A derivative comes in the form of the inputs, zeros for what has no influence.
 
-Each input enters the function behind a node of its own, so a derivative with respect to an argument
-is just that, whatever else the same tensor is used for. Transforms nest to any depth: where
-something that is being recorded outside had a part in the result, the result is recorded too.
-``create_graph=True`` asks for that, ``create_graph=False`` forbids it.
+Each input enters the function behind a node of its own, so a derivative by an argument is by that
+alone, whatever else the tensor is used for; all that is older than the call is constant. Transforms
+nest to any depth: where something that is being recorded outside had a part in the result, the
+result is recorded too. ``create_graph=True`` asks for that, ``create_graph=False`` forbids it.
 
 **Why J·v by two walks back.** Forward mode needs a second rule for each op. But  u ↦ Jᵀu, which the
 walk back computes, is linear in u, and its own transpose is J. So we walk back with a variable u,
@@ -23,13 +23,14 @@ walk more than forward mode would, and every op, fused and users' own included, 
 Reference: Townsend, "A new trick for calculating Jacobian vector products", 2017.
 """
 
-from .backend import dtypes, namespace
-from .core import Tensor, enable_grad, is_grad_enabled, no_grad, primitive
+from .backend import dtypes, namespace, quiet
+from .core import Tensor, enable_grad, is_grad_enabled, no_grad
 from .core.graph import leaf, walk
-from .core.tensor import check_gradient
+from .core.tensor import as_gradient, check_gradient
 from .errors import DTypeError, ShapeError
 from .ops import stack, zeros_like
-from .trees import map_tensors, matching_tensors, tensors_in
+from .ops.check import whole_number
+from .trees import entrance, map_tensors, matching_tensors, outside, tensors_in
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -52,13 +53,15 @@ def value_and_grad(fn, argnums=0, *, has_aux=False, create_graph=None):
         {'weight': (1, 3), 'bias': (1,)}
     """
     several = isinstance(argnums, (tuple, list))
-    chosen = tuple(argnums) if several else (argnums,)
+    chosen = argnums if several else (argnums,)
+    chosen = [whole_number("value_and_grad", "argnums", i) for i in chosen]
 
     def differentiated(*args, **options):
         missing = [i for i in chosen if not -len(args) <= i < len(args)]
         if missing:
             raise ShapeError(
-                f"value_and_grad: there is no argument {missing[0]}; {len(args)} were given"
+                f"value_and_grad: there is no argument {missing[0]}; {len(args)} were given, and "
+                "argnums must be among them"
             )
         places = [i % len(args) for i in chosen]
 
@@ -126,8 +129,7 @@ def jacobian(fn, inputs, *, create_graph=None):
         tensor([[2., 0.],
                 [0., 4.]])
     """
-    run = _Run("jacobian", fn, inputs, create_graph)
-    return map_tensors(lambda y: run.in_form_of_inputs(_blocks(run, y)), run.result)
+    return _jacobian("jacobian", fn, inputs, create_graph)
 
 
 def hessian(fn, inputs, *, create_graph=None):
@@ -142,7 +144,12 @@ def hessian(fn, inputs, *, create_graph=None):
         gradients = run.in_form_of_inputs(run.pull_back(run.outputs, run.one()))
         return gradients if type(inputs) is tuple else gradients[0]
 
-    return jacobian(gradient, inputs, create_graph=create_graph)
+    return _jacobian("hessian", gradient, inputs, create_graph)
+
+
+def _jacobian(where, fn, inputs, create_graph):
+    run = _Run(where, fn, inputs, create_graph)
+    return map_tensors(lambda y: run.in_form_of_inputs(_blocks(run, y)), run.result)
 
 
 def _blocks(run, y):
@@ -151,7 +158,7 @@ def _blocks(run, y):
     for i in range(y.size):
         one_hot = namespace(y.data).zeros_like(y.data, order="C")
         one_hot.reshape(-1)[i] = 1
-        rows.append(run.pull_back([y], [Tensor(one_hot)]))
+        rows.append(run.pull_back([y], [Tensor(one_hot)], again=True))
     columns = zip(*rows) if rows else ([] for _ in run.variables)
     return [_block(column, y, x) for column, x in zip(columns, run.variables)]
 
@@ -165,23 +172,15 @@ def _block(gradients, y, x):
 # ---- one run of the function, and the ways back through it ------------------------------------
 
 
-@primitive
-def _variable(x):
-    """The same values behind a node of their own."""
-    return x
-
-
-_variable.derivatives(x=lambda g: g)
-
-
 class _Run:
     """A function, run and recorded at a point, each input behind a variable of its own."""
 
     def __init__(self, where, fn, inputs, create_graph, has_aux=False):
         self.where, self.inputs, self.has_aux = where, inputs, has_aux
         self.variables = []
-        self.entrances = set()  # the nodes at which the inside begins
-        self.is_recorded = is_grad_enabled()  # by somebody outside
+        self.ends = []  # the nodes behind which it is no longer this function
+        is_recorded = is_grad_enabled()  # by somebody outside
+        began = leaf((), None).time
         with enable_grad():
             result = fn(*map(self._enter, inputs if type(inputs) is tuple else (inputs,)))
         self.result, self.aux = result if has_aux else (result, None)
@@ -190,7 +189,10 @@ class _Run:
             raise DTypeError(
                 f"{where}: the function returned no tensor, but {type(result).__name__}"
             )
-        self.create_graph = self._is_open() if create_graph is None else create_graph
+        others = outside(self.outputs, {x.node for x in self.variables}, began)
+        self.ends += others
+        is_open = others or any(x.node and not x.is_leaf for x in tensors_in(inputs))
+        self.create_graph = bool(is_recorded and is_open) if create_graph is None else create_graph
 
     def _enter(self, argument):
         """The argument, its tensors behind variables."""
@@ -209,35 +211,15 @@ class _Run:
                 f"{self.where}: an input is {x.dtype}, and only floats have derivatives; use "
                 "astype(ta.float32), or give it to the function as a constant"
             )
-        is_known = self.is_recorded and x.node is not None
-        variable = _variable(x if is_known else Tensor(x.data, leaf(x.shape, x.dtype)))
+        variable = entrance(x if x.node else Tensor(x.data, leaf(x.shape, x.dtype)))
         self.variables.append(variable)
-        self.entrances.add(variable.node)
+        self.ends.append(variable.node)
         return variable
 
     def _enter_module(self, module):
         """A module enters as it is: its parameters are leaves, variables already."""
         self.variables.extend(_trained(module).values())
         return module
-
-    def _is_open(self):
-        """Whether something outside, which is being recorded, had a part in the result."""
-        if not self.is_recorded:
-            return False
-        own = {x.node for x in self.variables}
-        stack, seen = [y.node for y in self.outputs if y.node is not None], set()
-        for x in tensors_in(self.inputs):
-            if x.node is not None and not x.is_leaf:
-                return True
-        while stack:
-            node = stack.pop()
-            if node in seen or node in own:
-                continue
-            if node.op is None:
-                return True
-            seen.add(node)
-            stack.extend(parent for parent in node.parents if parent is not None)
-        return False
 
     def one(self):
         """[1], the gradient of the value with respect to itself; the value must be a scalar."""
@@ -255,8 +237,12 @@ class _Run:
             check_gradient(self.where, part, tensor)
         return [part for _, part in pairs]
 
-    def pull_back(self, outputs, weights, towards=None, create_graph=None):
-        """The gradients of Σ ⟨weights, outputs⟩ with respect to the variables, zeros included."""
+    @quiet
+    def pull_back(self, outputs, weights, towards=None, create_graph=None, again=False):
+        """The gradients of Σ ⟨weights, outputs⟩ with respect to the variables, zeros included.
+
+        ``again``: this is not the last time.
+        """
         towards = self.variables if towards is None else towards
         create_graph = self.create_graph if create_graph is None else create_graph
         seeds = {}
@@ -266,10 +252,8 @@ class _Run:
                     weight = weight if create_graph else weight.data
                     seeds[y.node] = seeds[y.node] + weight if y.node in seeds else weight
             targets = {x.node for x in towards}
-            found = walk(seeds, targets, self.entrances, create_graph, retain_graph=True)
-        gradients = [found.get(x.node) for x in towards]
-        gradients = [zeros_like(x) if g is None else g for g, x in zip(gradients, towards)]
-        return [g if isinstance(g, Tensor) else Tensor(g) for g in gradients]
+            found = walk(seeds, targets, set(self.ends), create_graph, create_graph or again)
+        return [as_gradient(found[x.node]) if x.node in found else zeros_like(x) for x in towards]
 
     def value(self):
         """What the function returned, cut off from the graph inside unless that is asked for."""

@@ -1,13 +1,24 @@
-"""Trees: tensors in lists, tuples and dicts, to any depth, as functions take and return them.
+"""Trees: what functions of tensors take and return; and where such a function begins and ends.
 
 A tree is a tensor, or a list, tuple, named tuple or dict of trees. Everything else in it, numbers,
 None, strings, is carried along untouched.
+
+Whoever differentiates a function, and not just a result, has to tell its inside from what was there
+before. Its arguments enter behind nodes of their own, and everything else that it uses from outside
+is older than the call.
 """
 
-from .core import Tensor
+from .core import Tensor, primitive
 from .errors import ShapeError
 
-__all__ = ["is_module", "map_tensors", "matching_tensors", "tensors_in"]
+__all__ = [
+    "entrance",
+    "is_module",
+    "map_tensors",
+    "matching_tensors",
+    "outside",
+    "tensors_in",
+]
 
 
 def map_tensors(function, tree, of_module=lambda module: module):
@@ -64,3 +75,27 @@ def _contents(tree):
 def is_module(value):
     """Whether ``value`` holds parameters by name, as an ``nn.Module`` does."""
     return hasattr(value, "named_parameters") and not isinstance(value, type)
+
+
+@primitive
+def entrance(x):
+    """The same values behind a node of their own: where a function's argument comes in."""
+    return x
+
+
+entrance.derivatives(x=lambda g: g)
+
+
+def outside(results, entrances, began):
+    """The nodes from before ``began`` that the results depend on, other than by the entrances."""
+    found, seen = [], {None, *entrances}
+    left = [y.node for y in results]
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            if node.time < began:
+                found.append(node)
+            else:
+                left.extend(node.parents)
+    return found

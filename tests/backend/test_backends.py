@@ -77,9 +77,9 @@ def test_a_user_can_register_a_backend(monkeypatch):
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("tpu", 'unknown device "tpu"; known are "cpu", "cuda", '),
-        ("", 'unknown device ""; known are "cpu", '),
-        ("cpu:1", 'device "cpu:1": the cpu backend has only "cpu"'),
+        ("tpu", 'to("tpu"): unknown device "tpu"; known are "cpu", "cuda", '),
+        ("", 'to(""): unknown device ""; known are "cpu", '),
+        ("cpu:1", 'to("cpu:1"): no device "cpu:1": the cpu backend has only "cpu"'),
         ("standin:2", 'to("standin:2"): there is no such GPU; this machine has "standin:0", '),
         ("standin:-1", 'to("standin:-1"): a GPU is called "standin", or by number "standin:1"'),
         ("standin:", 'to("standin:"): a GPU is called "standin", or by number "standin:1"'),

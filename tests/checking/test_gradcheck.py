@@ -94,7 +94,9 @@ def test_nothing_to_differentiate(fn, inputs, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"order": 0}, {"order": 1.5}, {"method": "dual"}, {"mode": "fast"}], ids=str
+    "options",
+    [{"order": 0}, {"order": 1.5}, {"directions": 0}, {"method": "dual"}, {"mode": "fast"}],
+    ids=str,
 )
 def test_options_that_cannot_be(options):
     with pytest.raises(ta.ShapeError, match=f"gradcheck: {next(iter(options))} is"):

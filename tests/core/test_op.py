@@ -119,5 +119,5 @@ def test_a_failing_forward_names_the_op_and_the_operands():
             raise ValueError("n is too large")
         return x
 
-    with pytest.raises(ta.ShapeError, match=r"^picky: n is too large \(x is \(2,\) float32\)$"):
+    with pytest.raises(ta.ShapeError, match=r"^picky: n is too large \(x is \(2,\) float32"):
         picky(ta.ones(2), 3)

@@ -116,6 +116,7 @@ def checkpoint(config, **arrays):
             "unexpected keyword argument 'depth'",
         ),
     ],
+    ids=["no safetensors", "another program's", "another model's", "a newer GPT's"],
 )
 def test_weights_that_are_none(example, text, tmp_path, contents, message):
     weights = tmp_path / "gpt.safetensors"

@@ -1,12 +1,12 @@
-"""Writing: what is chosen, by what chance, and that a cache changes nothing but the time."""
+"""Writing: by what chance, until when, beside whom, and that a cache changes only the time."""
 
 import numpy as np
 import pytest
 
 import tinygrad_attn as ta
-from tinygrad_attn.errors import DTypeError, NonFiniteError, ShapeError
+from tests import standin  # noqa: F401 registers the device "standin"
+from tinygrad_attn.errors import DTypeError, IndexRangeError, ShapeError
 from tinygrad_attn.models import GPT, GPTConfig, evaluating, generate, stream
-from tinygrad_attn.models.generate import choose
 
 
 @pytest.fixture(scope="module")
@@ -19,61 +19,6 @@ def model():
 
 
 PROMPT = ta.tensor([[1, 2, 3], [4, 5, 6]])
-
-
-# ---- choosing ------------------------------------------------------------------------------------
-
-
-def chosen(probabilities, count=4000, **rule):
-    """How often each token is chosen."""
-    logits = np.log(np.tile(np.array(probabilities, dtype=np.float32), (count, 1)))
-    uniform = (np.arange(count) + 0.5) / count
-    return np.bincount(choose(logits, uniform, **rule), minlength=len(probabilities)) / count
-
-
-def test_tokens_are_chosen_as_often_as_the_model_says():
-    np.testing.assert_allclose(chosen([0.1, 0.6, 0.05, 0.25]), [0.1, 0.6, 0.05, 0.25], atol=1e-3)
-
-
-def test_temperature_sharpens_and_flattens():
-    np.testing.assert_allclose(
-        chosen([0.2, 0.8], temperature=0.5), [0.04 / 0.68, 0.64 / 0.68], atol=1e-3
-    )
-    np.testing.assert_allclose(chosen([0.2, 0.8], temperature=1e6), [0.5, 0.5], atol=1e-3)
-    np.testing.assert_allclose(chosen([0.2, 0.8], temperature=1e-6), [0, 1])
-    np.testing.assert_allclose(chosen([0.2, 0.8], temperature=0), [0, 1])
-
-
-def test_top_k_keeps_the_k_likeliest():
-    np.testing.assert_allclose(
-        chosen([0.1, 0.6, 0.05, 0.25], top_k=2), [0, 12 / 17, 0, 5 / 17], atol=1e-3
-    )
-    np.testing.assert_allclose(
-        chosen([0.1, 0.6, 0.05, 0.25], top_k=99), [0.1, 0.6, 0.05, 0.25], atol=1e-3
-    )
-
-
-@pytest.mark.parametrize(
-    "top_p, kept",
-    [(0.01, [1]), (0.59, [1]), (0.61, [1, 3]), (0.84, [1, 3]), (0.9, [0, 1, 3]), (1.0, range(4))],
-)
-def test_top_p_keeps_the_fewest_tokens_that_reach_it(top_p, kept):
-    assert np.flatnonzero(chosen([0.1, 0.6, 0.05, 0.25], top_p=top_p)).tolist() == list(kept)
-
-
-def test_impossible_tokens_are_never_chosen_even_at_the_ends_of_chance():
-    logits = np.array([[-np.inf, 0.0, -np.inf, 0.0]] * 2)
-    assert choose(logits, np.array([0.0, np.nextafter(1, 0)])).tolist() == [1, 3]
-
-
-@pytest.mark.parametrize("logits", [[0.0, np.nan], [np.inf, 0.0], [-np.inf, -np.inf]])
-@pytest.mark.parametrize("temperature", [0, 1])
-def test_a_model_that_answers_no_numbers_is_an_error(logits, temperature):
-    with pytest.raises(NonFiniteError, match="largest logit is NaN or infinite"):
-        choose(np.array([logits]), np.array([0.5]), temperature=temperature)
-
-
-# ---- generating ----------------------------------------------------------------------------------
 
 
 def test_greedy_takes_the_likeliest_token_each_time(model):
@@ -96,6 +41,9 @@ def test_greedy_takes_the_likeliest_token_each_time(model):
         {"top_k": 3},
         {"top_p": 0.7},
         {"top_k": 4, "top_p": 0.9},
+        {"min_p": 0.2},
+        {"repetition_penalty": 1.5},
+        {"stop": [2, 5]},
     ],
 )
 def test_a_cache_changes_nothing_but_the_time(model, options):
@@ -186,10 +134,20 @@ def test_the_device_changes_nothing(model, device):
         (PROMPT, -1, {}, ShapeError, "n is -1"),
         (PROMPT, 2.5, {}, DTypeError, "n .*2.5"),
         (PROMPT, 1, {"temperature": -1}, ShapeError, "temperature is -1; it must be at least 0"),
-        (PROMPT, 1, {"temperature": float("nan")}, ShapeError, "temperature is nan"),
         (PROMPT, 1, {"top_k": 0}, ShapeError, "top_k is 0; it must be at least 1"),
-        (PROMPT, 1, {"top_p": 0}, ShapeError, "top_p is 0; it must be above 0 and at most 1"),
-        (PROMPT, 1, {"top_p": 1.1}, ShapeError, "top_p is 1.1"),
+        ([[1, 2], [3, 4, 5]], 9, {}, ShapeError, r"\[\(2,\), \(3,\)\] and n is 9.*n may be 8"),
+        ([[1, 2], []], 1, {}, ShapeError, r"\[\(2,\), \(0,\)\]; it must be"),
+        ([], 1, {}, ShapeError, "a list of sequences, none of them empty"),
+        ([1, 2], 1, {}, ShapeError, r"\[\(\), \(\)\]; it must be \(B, T\)"),
+        ([[1, 2], [0.5]], 1, {}, DTypeError, "prompt is float32; tokens are whole numbers"),
+        (ta.ones(1, 2), 1, {}, DTypeError, "prompt is float32"),
+        (ta.tensor([[1, 7]]), 1, {}, IndexRangeError, r"token 7 at index \(0, 1\) .*0\.\.6"),
+        ([[1, 2], [3, -1, 2]], 1, {}, IndexRangeError, r"token -1 at index \(1, 1\)"),
+        (PROMPT, 1, {"stop": 7}, IndexRangeError, r"stop 7 at index \(0,\) is outside 0\.\.6"),
+        (PROMPT, 1, {"stop": [1, 2.5]}, DTypeError, "stop is 2.5; it must be a whole number"),
+        (PROMPT, 1, {"stop": 1, "pad": "x"}, DTypeError, "pad is 'x'"),
+        (PROMPT, 1, {"seed": [1]}, ShapeError, "there are 1 seeds for 2 sequences"),
+        (PROMPT, 1, {"seed": [1, 0.5]}, DTypeError, "a seed is 0.5"),
         (PROMPT, 1, {"keep": 0}, ShapeError, r"keep is 0; it must be in 1\.\.10"),
         (PROMPT, 1, {"keep": 11}, ShapeError, "keep is 11"),
         (PROMPT, 1, {"seed": 0, "generator": ta.Generator(0)}, DTypeError, "give one of them"),
@@ -198,3 +156,106 @@ def test_the_device_changes_nothing(model, device):
 def test_mistakes_show_before_the_first_token(model, ids, n, options, error, message):
     with pytest.raises(error, match=message):
         stream(model, ids, n, **options)
+
+
+# ---- stopping ------------------------------------------------------------------------------------
+
+
+def test_each_row_stops_on_its_own_and_is_padded(model):
+    free = generate(model, PROMPT, 8, seed=0).numpy()
+    for stop in range(7):
+        written = generate(model, PROMPT, 8, seed=0, stop=stop, pad=-1).numpy()
+        longest = 0
+        for row, whole in zip(written, free):
+            at = np.flatnonzero(whole[3:] == stop)
+            end = 3 + (at[0] + 1 if at.size else 8)
+            np.testing.assert_array_equal(row[:end], whole[:end])
+            assert (row[end:] == -1).all()
+            longest = max(longest, end)
+        assert written.shape == (2, longest)
+
+
+def test_behind_a_stop_token_stands_the_first_of_them_unless_told(model):
+    written = generate(model, PROMPT, 8, seed=0, stop=list(range(7))).numpy()
+    assert written.shape == (2, 4)  # every token stops
+    rows = ta.tensor(np.repeat(PROMPT.numpy(), 10, axis=0))
+    for stop, pad in (([5, 1], 5), ([1, 5], 1), (1, 1)):
+        written = generate(model, rows, 8, seed=0, stop=stop).numpy()[:, 3:]
+        ended = np.isin(written, stop)
+        behind = np.cumsum(ended, axis=1) - ended > 0
+        assert behind.any()
+        assert (written[behind] == pad).all()
+
+
+# ---- prompts of different lengths ----------------------------------------------------------------
+
+RAGGED = [[1, 2, 3], [4], [5, 6, 0, 1, 2], [3, 3]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0},
+        {"seed": [3, 1, 4, 1]},
+        {"seed": [3, 1, 4, 1], "top_p": 0.9, "repetition_penalty": 1.3},
+        {"seed": [2, 7, 1, 8], "stop": [0, 5], "pad": 6},
+        {"seed": [1, 6, 1, 8], "keep": 3, "n": 17},
+    ],
+)
+@pytest.mark.parametrize("cache", [True, False])
+def test_every_sequence_gets_what_it_would_get_alone(model, options, cache):
+    options = {"n": 6, **options}
+    together = generate(model, RAGGED, cache=cache, **options)
+    for i, (prompt, text) in enumerate(zip(RAGGED, together)):
+        own = {**options, "seed": options["seed"][i]} if "seed" in options else options
+        alone = generate(model, ta.tensor([prompt]), **own)
+        np.testing.assert_array_equal(text.numpy(), alone.numpy()[0])
+        assert len(text) == len(prompt) + options["n"] or int(text[-1]) in options["stop"]
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rope", "alibi", "none"])
+@pytest.mark.parametrize("window", [None, 3])
+def test_every_scheme_writes_the_same_with_a_cache(positions, window):
+    ta.manual_seed(0)
+    config = GPTConfig(7, 10, 2, 4, 16, n_kv_head=2, positions=positions, window=window)
+    gpt = GPT(config)
+    for parameter in gpt.parameters():
+        parameter.data[...] *= 8
+    n = 30 if config.longest is None else 6
+    with_cache = generate(gpt, RAGGED, n, seed=0)
+    without = generate(gpt, RAGGED, n, seed=0, cache=False)
+    for a, b in zip(with_cache, without):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_lists_may_hold_tensors_and_arrays_and_come_back_as_lists(model):
+    prompts = [ta.tensor([1, 2]), np.array([3, 4, 5])]
+    texts = model.generate(prompts, 2, temperature=0)
+    assert [text.shape for text in texts] == [(4,), (5,)]
+    assert [text.tolist() for text in model.generate(prompts, 0)] == [[1, 2], [3, 4, 5]]
+    (text,) = model.generate([[1, 2, 3]], 2, temperature=0)
+    np.testing.assert_array_equal(
+        text.numpy(), model.generate(ta.tensor([[1, 2, 3]]), 2, temperature=0).numpy()[0]
+    )
+
+
+def test_a_stream_of_ragged_prompts_gives_one_token_for_each(model):
+    pieces = [token.tolist() for token in model.stream(RAGGED, 6, seed=0, stop=[1, 2], pad=0)]
+    texts = generate(model, RAGGED, 6, seed=0, stop=[1, 2], pad=0)
+    assert len(pieces) == max(len(text) - len(prompt) for text, prompt in zip(texts, RAGGED))
+    for written, text, prompt in zip(zip(*pieces), texts, RAGGED):
+        own = text.tolist()[len(prompt) :]
+        assert list(written) == own + [0] * (len(pieces) - len(own))
+
+
+def test_a_penalty_lowers_what_is_in_the_text_already(model):
+    ids = [1, 2, 3]
+    with evaluating(model), ta.no_grad():
+        for _ in range(6):
+            line = model(ta.tensor([ids])).numpy()[0, -1].copy()
+            for token in set(ids):
+                line[token] *= 3 if line[token] < 0 else 1 / 3
+            ids.append(int(line.argmax()))
+    texts = generate(model, [[1, 2, 3], [4]], 6, temperature=0, repetition_penalty=3.0)
+    assert texts[0].tolist() == ids
+    assert ids != generate(model, [[1, 2, 3]], 6, temperature=0)[0].tolist()

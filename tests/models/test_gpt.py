@@ -50,6 +50,14 @@ def test_the_parameters_are_those_of_the_documented_table():
     }
 
 
+@pytest.mark.parametrize("positions", ["sinusoidal", "rope", "alibi", "none"])
+def test_only_learned_positions_are_parameters(positions):
+    names = {name for name, _ in small().named_parameters()}
+    others = {name for name, _ in small(positions=positions).named_parameters()}
+    assert names - others == {"positions.weight"}
+    assert others < names
+
+
 def test_without_biases_there_are_none():
     assert not any(name.endswith("bias") for name, _ in small(bias=False).named_parameters())
 
@@ -79,7 +87,20 @@ def test_the_same_seed_gives_the_same_model():
 # ---- what it computes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, {"n_kv_head": 1}, {"n_kv_head": 2}, {"bias": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"n_kv_head": 1},
+        {"n_kv_head": 2},
+        {"bias": False},
+        {"window": 3},
+        {"positions": "sinusoidal"},
+        {"positions": "rope", "window": 2},
+        {"positions": "alibi"},
+        {"positions": "none"},
+    ],
+)
 def test_logits_at_a_token_do_not_know_what_comes_after(changes):
     model = small(**changes)
     ids = tokens(2, 8)
@@ -159,13 +180,35 @@ def test_attention_weights_are_causal_and_sum_to_one():
     assert not any(block.attention._forward_hooks for block in model.blocks)
 
 
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rope", "alibi", "none"])
+def test_attention_weights_are_those_of_the_scheme(positions):
+    model, ids = small(positions=positions, window=3), tokens(2, 6)
+    weights = model.attention(ids).numpy()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-6)
+    assert not np.tril(weights, -3).any()
+    ratio = weights[0, 0, :, 5, 4] / weights[0, 0, :, 5, 5]  # small weights: scores are nearly 0
+    slopes = [2.0 ** -(2 * h) for h in range(1, 5)] if positions == "alibi" else 0
+    np.testing.assert_allclose(np.log(ratio), -np.array(slopes) * np.ones(4), atol=0.05)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rope"])
+def test_without_end_is_what_looks_at_distances_and_not_far(positions):
+    endless = positions == "rope"
+    model = small(positions=positions, window=3)
+    assert model.config.longest == (None if endless else 8)
+    assert small(positions=positions).config.longest == 8
+    if endless:
+        assert model(tokens(1, 30)).shape == (1, 30, 11)
+    else:
+        with pytest.raises(ShapeError, match="context of this model is 8"):
+            model(tokens(1, 30))
+
+
 def test_it_moves_between_float_types():
     model, ids = small().to(ta.float64), tokens(1, 4)
     assert model(ids).dtype == ta.float64
-    assert (
-        model.new_cache(1).layer(0).extend(*[ta.zeros((1, 4, 2, 4), dtype="float64")] * 2)[0].dtype
-        == ta.float64
-    )
+    with ta.no_grad():
+        assert model(ids, cache=model.new_cache(1)).dtype == ta.float64
 
 
 # ---- what it refuses -----------------------------------------------------------------------------
@@ -182,6 +225,19 @@ def test_it_moves_between_float_types():
         ({"n_embd": True}, DTypeError, "n_embd is True"),
         ({"dropout": 1.0}, ShapeError, "dropout is 1.0; it must be in 0..1, 1 excluded"),
         ({"dropout": -0.1}, ShapeError, "dropout is -0.1"),
+        ({"window": 0}, ShapeError, "window is 0; it must be at least 1"),
+        ({"window": 2.0}, DTypeError, "window is 2.0"),
+        ({"positions": "rotary"}, ShapeError, "positions is 'rotary'; it must be one of learned"),
+        (
+            {"positions": "rope", "n_embd": 12},
+            ShapeError,
+            "positions is 'rope', for which dimensions come in pairs, but n_embd is 12 and n_head",
+        ),
+        (
+            {"positions": "sinusoidal", "n_embd": 5, "n_head": 1},
+            ShapeError,
+            "positions is 'sinusoidal', for which dimensions come in pairs",
+        ),
     ],
 )
 def test_sizes_that_cannot_be(changes, error, message):

@@ -37,7 +37,7 @@ def draw_arrays(case, data):
 
 
 def tensors(arrays, dtype=np.float64, device="cpu"):
-    return [Tensor(array.astype(dtype)).to(device) for array in arrays]
+    return [Tensor(np.array(array, dtype)).to(device) for array in arrays]
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=str)
@@ -54,19 +54,20 @@ def test_the_values_are_those_of_numpy(case, data):
 @pytest.mark.parametrize("case", SMOOTH, ids=str)
 @given(data=st.data())
 def test_the_derivatives_are_those_of_differences(case, data):
-    report = gradcheck(case.fn, tensors(draw_arrays(case, data)), order=case.order)
+    xs = tensors(draw_arrays(case, data))
+    report = gradcheck(case.fn, xs, order=case.order, mode="random", directions=2)
     assert report, report
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@settings(max_examples=max(4, settings().max_examples // 4))
 @given(data=st.data())
-def test_float32_gives_float32_and_nearly_the_same_numbers(case, data, device):
+def test_float32_gives_float32_and_nearly_the_same_numbers(case, data):
     arrays = [array.astype(np.float32) for array in draw_arrays(case, data)]
-    outputs, gradients = forward_and_back(case, tensors(arrays, np.float32, device))
+    outputs, gradients = forward_and_back(case, tensors(arrays, np.float32))
     exact_outputs, exact_gradients = forward_and_back(case, tensors(arrays))
     for y, exact in zip(outputs + gradients, exact_outputs + exact_gradients):
         assert y.dtype == (np.float32 if exact.dtype == np.float64 else exact.dtype)
-        assert y.device.partition(":")[0] == device
         check_values(y, exact.numpy(), 1e-3)
 
 

@@ -154,8 +154,8 @@ X, W = np.ones((2, 4, 6)), np.ones((4, 4, 3))
             ta.ShapeError,
             ta.conv1d,
             (X, W, None, 1, 0, 3),
-            "conv1d: a window of 7 does not fit into x (2, 4, 6), 6 long with its padding; use a "
-            "smaller window, or more padding",
+            "a window of 7 does not fit into x (2, 4, 6), 6 long with its padding; use a smaller "
+            "window, or more padding",
         ),
         (ta.ShapeError, ta.max_pool1d, (X, 7), "max_pool1d: a window of 7 does not fit into x"),
         (ta.ShapeError, ta.max_pool1d, (X, 3, 1, 2), "padding is 2; it must be in 0..1, half of 3"),

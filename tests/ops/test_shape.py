@@ -110,7 +110,7 @@ def test_repeating_by_counts_adds_up_where_it_read():
 # ---- errors --------------------------------------------------------------------------------------
 
 BAD = [
-    (lambda x: x.reshape(4, 2), ta.ShapeError, r"reshape: .*\(4, ?2\).*x is \(2, 3\)"),
+    (lambda x: x.reshape(4, 2), ta.ShapeError, r"reshape: x is \(2, 3\).*\(4, 2\)"),
     (lambda x: x.reshape(-1, -1), ta.ShapeError, "but for one −1"),
     (lambda x: x.reshape(2.0, 3), ta.DTypeError, "a size is 2.0"),
     (lambda x: ta.flatten(x, 1, 0), ta.ShapeError, "start_axis 1 is after end_axis 0"),
@@ -118,7 +118,7 @@ BAD = [
     (lambda x: ta.unflatten(x, 1, (2, -1)), ta.ShapeError, "does not split into"),
     (lambda x: ta.squeeze(x, 0), ta.ShapeError, r"axis 0 is not of size 1; x is \(2, 3\)"),
     (lambda x: ta.expand_dims(x, (0, 0)), ta.ShapeError, "names an axis twice"),
-    (lambda x: ta.expand_dims(x, 4), ta.ShapeError, "axis 4 is out of range; the axes are -3 to 2"),
+    (lambda x: ta.expand_dims(x, 4), ta.ShapeError, "axis 4 .*; the axes are -3 to 2"),
     (lambda x: ta.transpose(x, (0, 0)), ta.ShapeError, "each axis of x .* exactly once"),
     (lambda x: ta.swapaxes(x, 0, 2), ta.ShapeError, "axis 2 is out of range"),
     (lambda x: x[0].mT, ta.ShapeError, "two axes at least"),

@@ -308,7 +308,7 @@ def test_a_model_that_moves_away_from_its_state_is_noticed():
         (nn.Parameter([1.0]), DTypeError, r"params is a Parameter; give \[tensor\]"),
         ([np.ones(2)], DTypeError, "parameters must be tensors, not ndarray"),
         ([ta.ones(2, requires_grad=True) * 2], GraphError, "was computed by multiply"),
-        ([{"lr": 1.0}], DTypeError, 'a group is a dict with "params" in it, not dict'),
+        ([{"lr": 1.0}], DTypeError, 'give a dict with "params" in it'),
         ([{"params": [nn.Parameter([1.0])], "learning_rate": 1}], DTypeError, "no option 'learn"),
         ([{"params": [nn.Parameter([1.0])], "lr": -1}], ShapeError, "lr is -1"),
     ],

@@ -50,6 +50,12 @@ def test_the_loss_and_its_levels_are_drawn():
     assert "guess" in [text.get_text() for text in figure.axes[0].texts]
 
 
+def test_the_running_mean_of_a_straight_line_is_that_line():
+    straight = np.linspace(4.0, 1.0, 200)
+    raw, smooth = loss_picture(straight).axes[0].lines[:2]
+    np.testing.assert_allclose(smooth.get_ydata(), raw.get_ydata(), rtol=1e-12)
+
+
 def test_no_loss_is_no_picture():
     with pytest.raises(ShapeError, match="no loss to draw"):
         loss_picture([])

@@ -26,6 +26,7 @@ __all__ = [
     "quiet",
     "register_backend",
     "register_namespace",
+    "require_real",
 ]
 
 _namespaces = {}  # class of an array -> the module that computes with it
@@ -92,7 +93,8 @@ def get_backend(device):
     if name not in _backends:
         known = ", ".join(f'"{known}"' for known in sorted({*_backends, *_lazy}))
         raise DeviceError(
-            f'unknown device "{device}"; known are {known} and numbered ones ("cuda:1")'
+            f'to("{device}"): unknown device "{device}"; known are {known} and numbered ones '
+            '("cuda:1")'
         )
     _backends[name].validate(str(device))
     return _backends[name]
@@ -106,27 +108,59 @@ def array_from(value, device=None, where="tensor", dtype=None):
     Raises: DTypeError for what holds no real numbers, or whole numbers too large for ``dtype``;
     ShapeError for ragged lists.
     """
-    if isinstance(value, (list, tuple)) and any(hasattr(item, "requires_grad") for item in value):
+    if _holds_tensors(value):
         raise DTypeError(f"{where}: a list of tensors is no array; join them with ta.stack")
     try:
         host = np.array(value)
     except ValueError as error:
-        raise ShapeError(f"{where}: the nested lists have different lengths; {error}") from error
-    is_real = dtypes.is_float(host.dtype) and host.dtype.kind != "c"
-    if not is_real and host.dtype.kind not in "biuf":
-        raise DTypeError(
-            f"{where}: {type(value).__name__} of {host.dtype} holds no real numbers; "
-            "give numbers, nested lists of them, or an array"
-        )
-    if dtype is None:
-        is_kept = isinstance(value, (np.ndarray, np.generic)) or host.dtype.kind in "biu"
-        dtype = host.dtype if is_kept else np.float32
-        dtype = dtype if not is_kept or dtype.isnative else dtype.newbyteorder("=")
-    array = host.astype(dtypes.dtype(dtype), copy=False)
-    if host.dtype.kind in "iu" and array.dtype.kind in "iu" and (array != host).any():
-        raise DTypeError(f"{where}: {host[array != host][0]} is beyond what {array.dtype} can hold")
+        raise ShapeError(
+            f"{where}: the nested lists have different lengths; rows must be equally long"
+        ) from error
+    require_real(where, value, host.dtype)
+    if dtype is None and hasattr(value, "dtype"):
+        dtype = host.dtype if host.dtype.isnative else host.dtype.newbyteorder("=")
+    elif dtype is None:
+        dtype = {"b": dtypes.bool_, "f": dtypes.float32}.get(host.dtype.kind, dtypes.int64)
+    array = _lossless(where, host, dtypes.dtype(dtype, where))
     device = "cpu" if device is None else device
     return array if device == "cpu" else get_backend(device).from_host(array, device)
+
+
+_CONTENTS = {"U": "text", "S": "bytes", "O": "objects"}  # by the kind of a dtype
+
+
+def require_real(where, value, dtype):
+    """Raise DTypeError unless real numbers are in ``dtype``, as which NumPy took ``value``."""
+    if dtype.kind in "biuf" or dtypes.is_real(dtype):
+        return
+    if isinstance(value, int):
+        raise DTypeError(f"{where}: {value} is beyond what int64 can hold; give a float")
+    contents = _CONTENTS.get(dtype.kind, dtype)
+    what = "None" if value is None else type(value).__name__
+    what += f" of {contents}" if hasattr(value, "__len__") and what != "str" else ""
+    raise DTypeError(
+        f"{where}: {what} holds no real numbers; give numbers, nested lists of them, or an array"
+    )
+
+
+def _holds_tensors(value):
+    """Whether there is a tensor somewhere in nested lists."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    return any(hasattr(item, "requires_grad") or _holds_tensors(item) for item in value)
+
+
+def _lossless(where, host, dtype):
+    """``host`` in ``dtype``. Raises: DTypeError for a number that an integer type cannot hold."""
+    with np.errstate(all="ignore"):
+        array = host.astype(dtype, copy=False)
+    if dtype.kind in "iu" and host.dtype.kind in "iuf" and dtype != host.dtype:
+        lost = array != np.trunc(host)
+        if lost.any():
+            raise DTypeError(
+                f"{where}: {host[lost][0]} is beyond what {dtype} can hold; choose another dtype"
+            )
+    return array
 
 
 quiet = np.errstate(all="ignore")

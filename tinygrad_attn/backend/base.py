@@ -51,7 +51,10 @@ class Backend:
     def validate(self, device):
         """Return the full name of ``device``, or raise DeviceError if this machine lacks it."""
         if device != self.name:
-            raise DeviceError(f'device "{device}": the {self.name} backend has only "{self.name}"')
+            raise DeviceError(
+                f'to("{device}"): no device "{device}": the {self.name} backend has only '
+                f'"{self.name}"'
+            )
         return device
 
     def synchronize(self):

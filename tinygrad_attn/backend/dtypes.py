@@ -6,6 +6,8 @@ So int64 with float32 is float32, as in PyTorch (NumPy would answer float64), an
 number never widens a tensor. Every array library here shares NumPy's dtype objects.
 """
 
+from contextlib import suppress
+
 import numpy as np
 
 from ..errors import DTypeError
@@ -23,6 +25,7 @@ __all__ = [
     "int64",
     "is_float",
     "is_half",
+    "is_real",
     "is_scalar",
     "promote",
     "uint8",
@@ -43,6 +46,8 @@ else:
     _floats.add(bfloat16)
 
 
+_MEANT = {"float": float32, "int": int64, "bfloat16": bfloat16}  # else NumPy's names
+
 _differentiable = {*_floats, np.dtype("complex128")}
 
 
@@ -54,6 +59,11 @@ def is_float(dtype):
     (``checking/numeric.py``).
     """
     return dtype in _differentiable
+
+
+def is_real(dtype):
+    """Whether ``dtype`` is one that tensors have: of booleans, whole numbers or floats."""
+    return dtype in _floats or dtype.kind in "biu"
 
 
 def is_half(dtype):
@@ -72,26 +82,26 @@ def plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def dtype(value):
+def dtype(value, where=None):
     """The dtype that a user means by ``ta.float32``, ``"float32"``, ``float`` or ``np.float32``.
 
-    Python's ``float`` means float32 and ``int`` int64, the types that new tensors have.
-    Raises: DTypeError for complex, object, string and other types that tensors cannot have.
+    Python's ``float`` means float32 and ``int`` int64, the types that new tensors have; so do their
+    names.
+    Raises: DTypeError for complex, object, string and other types that tensors cannot have, and for
+    None, by which NumPy means float64.
     """
-    if value is float:
-        return float32
-    if isinstance(value, str) and value == "bfloat16" and bfloat16 is not None:
-        return bfloat16
-    try:
-        found = np.dtype(value)
-    except TypeError:
-        found = None
-    if found is None or not (found in _floats or found.kind in "biu"):
+    name = value.__name__ if isinstance(value, type) else value
+    found = _MEANT.get(name) if isinstance(name, str) else None
+    if found is None and name is not None and not str(name).startswith("a"):  # NumPy's old bytes
+        with suppress(TypeError):
+            found = np.dtype(name)
+    if found is None or not is_real(found):
+        here = "" if where is None else f"{where}: "
         raise DTypeError(
-            f"dtype {value!r} is none that a tensor can have; "
+            f"{here}dtype {name!r:.60} is none that a tensor can have; "
             "use bool, an integer type, float16, float32 or float64"
         )
-    return np.dtype(np.int64) if value is int else found
+    return found
 
 
 def promote(first, second):

@@ -2,6 +2,7 @@
 
 import copy
 import traceback
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from ..errors import GradcheckError, ShapeError
 from ..trees import map_tensors
 from .arguments import subject_of
 from .audit import AUDITS, FIRST, HIGHER_ORDER_AUDITS
-from .compare import Rules, compare, via
+from .compare import Rules, compare
+from .findings import via
 from .numeric import Differences
 from .probes import PROBES
 from .report import Check, Finding, Report
@@ -74,7 +76,7 @@ def gradcheck(
         >>> ta.gradcheck(wrong, x).findings[0].cause
         'off by a factor of 2, too small'
     """
-    _require(order, method, mode)
+    _require(order, directions, method, mode)
     with subject_of(fn, inputs) as subject:
         report = Report(subject.name, order, sweep=step_sweep(subject) if sweep else None)
         if all(_audit(report, subject, {what: audit}) for what, audit in FIRST.items()):
@@ -113,10 +115,11 @@ def _in_float64(tensor):
     )
 
 
-def _require(order, method, mode):
-    """Refuse what is no order, no method, no mode."""
-    if not isinstance(order, int) or order < 1:
-        raise ShapeError(f"gradcheck: order is {order!r}; it must be a whole number from 1 up")
+def _require(order, directions, method, mode):
+    """Refuse what is no order, no number of directions, no method, no mode."""
+    for name, value in (("order", order), ("directions", directions)):
+        if not isinstance(value, int) or value < 1:
+            raise ShapeError(f"gradcheck: {name} is {value!r}; it must be a whole number from 1 up")
     for name, value, known in (
         ("method", method, ("auto", "central", "complex")),
         ("mode", mode, ("auto", "full", "random")),
@@ -169,14 +172,18 @@ def _audit(report, subject, audits):
 
 
 def _safely(report, subject, what, run):
-    """``run()``, or None and a Finding where the function or one of its rules raises."""
+    """``run()``, or None and a Finding where the function or one of its rules raises.
+
+    NumPy's warnings are not shown: the function is taken to places where nobody else takes it.
+    """
     try:
-        return run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return run()
     except Exception as error:
-        frames = [
-            f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_HERE)
-        ]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [f for f in frames if not (f.filename.startswith(_HERE) or "numpy" in f.filename)]
+        place = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
         message = f"{what}: {type(error).__name__}: {error}{place}"
         report.findings.append(Finding("error", message, via(subject)))
         return None

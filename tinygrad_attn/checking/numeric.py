@@ -55,6 +55,10 @@ class Slope(NamedTuple):
     right: Any
     """The slope on the side of larger t."""
 
+    def at(self, key):
+        """The same for a part of the outputs."""
+        return Slope(*(field[key] for field in self))
+
 
 class Differences:
     """Slopes of a Subject near its point, by the better method that its function allows."""

@@ -12,7 +12,7 @@ from ..backend import dtypes, is_array, namespace
 from ..core import Tensor
 from ..core.graph import changed_mode
 from .audit import Walk, alike
-from .compare import via
+from .findings import via
 from .report import Finding
 from .subject import pull, to_vector
 

@@ -1,7 +1,8 @@
 """The engine: the chain rule and nothing else.
 
 Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
-(how an op is called and recorded), ``fused`` (kernels with a spec), ``autograd`` (what users ask).
+(how an op is called and recorded), ``plan`` (how it is walked back), ``fused`` (kernels with a
+spec), ``autograd`` (what users ask).
 """
 
 from .autograd import backward, grad

@@ -1,5 +1,7 @@
 """backward and grad: the two questions that a user asks of the tape."""
 
+from collections.abc import Iterable
+
 from ..backend import namespace, quiet
 from ..errors import DTypeError, GraphError, ShapeError
 from .graph import enable_grad, no_grad, walk
@@ -39,13 +41,12 @@ def grad(
     retain_graph=None,
     allow_unused=False,
 ):
-    """The gradients ∂L/∂x of ``inputs``, where L = Σ ⟨grad_outputs, outputs⟩; no ``.grad`` is
-    touched.
+    """The gradients ∂L/∂x of ``inputs``, where L = Σ ⟨grad_outputs, outputs⟩.
 
     ``outputs`` and ``inputs`` are a tensor or a sequence of them; inputs may be leaves or computed.
-    With ``create_graph=True`` the results can be differentiated again, with respect to
-    ``grad_outputs`` too. An input that no output depends on is an error, or None with
-    ``allow_unused``.
+    No ``.grad`` is touched. With ``create_graph=True`` the results can be differentiated again,
+    with respect to ``grad_outputs`` too. An input that no output depends on is an error, or None
+    with ``allow_unused``.
 
     Returns: a tensor for a tensor, else a tuple.
     Raises: as ``backward``; GraphError for an unused input.
@@ -70,15 +71,26 @@ def grad(
     seeds = _seeds("grad", ys, gys, create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
     with enable_grad() if create_graph else no_grad():
-        arrived = walk(seeds, {x.node for x in xs}, (), create_graph, retain_graph)
-    parts = [arrived.get(x.node) for x in xs]
-    results = tuple(None if part is None else as_gradient(part) for part in parts)
+        targets = {x.node for x in xs}
+        arrived = walk(seeds, targets, create_graph=create_graph, retain_graph=retain_graph)
+        results = tuple([_own(arrived, x.node, targets) for x in xs])
     for i, result in enumerate(results):
         if result is None and not allow_unused:
             raise GraphError(
                 f"grad: no output depends on input {i}; pass allow_unused=True to get None for it"
             )
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _own(arrived, node, left):
+    """The gradient that arrived at ``node``; a copy for all but the first who ask, not ``left``."""
+    if node not in arrived:
+        return None
+    gradient = as_gradient(arrived[node])
+    if node not in left:
+        return gradient.copy()
+    left.remove(node)
+    return gradient
 
 
 def _seeds(where, tensors, gradients, create_graph):
@@ -103,11 +115,14 @@ def _seeds(where, tensors, gradients, create_graph):
     return seeds
 
 
-def _as_list(where, value):
+def _as_list(name, value):
+    """One tensor or a sequence of them as a list; in ``grad_outputs`` None may stand for 1."""
+    if not isinstance(value, (Tensor, Iterable)):
+        raise DTypeError(f"grad: {name} must be tensors, not {type(value).__name__}")
     tensors = [value] if isinstance(value, Tensor) else list(value)
     for tensor in tensors:
-        if tensor is None and where == "grad_outputs":
+        if tensor is None and name == "grad_outputs":
             continue
         if not isinstance(tensor, Tensor):
-            raise DTypeError(f"grad: {where} must be tensors, not {type(tensor).__name__}")
+            raise DTypeError(f"grad: {name} must be tensors, not {type(tensor).__name__}")
     return tensors

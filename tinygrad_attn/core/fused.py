@@ -11,18 +11,21 @@ then replays the spec on the inputs, differentiates that, and forgets the kernel
 writes the derivative of a derivative.
 
 A kernel gets raw arrays. If it has a keyword-only parameter ``needs`` it is told which arguments
-want a gradient, all False when nothing is recorded, so that it can save its work. ``backward``
-returns the gradients in the order of the arguments, None for those that want none, and never
-touches them again. Randomness is an input of a kernel, never drawn inside: a replay must see the
-same mask.
+want a gradient, all False when nothing is recorded, so that it can spare itself work. ``backward``
+returns the gradients in the order of the arguments, constants left out, None for those that want
+none, and never touches them again. Randomness is an input of a kernel, never drawn inside: a replay
+must see the same mask.
 
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
 """
 
+from functools import partial
+
 from ..backend import backend_of, dtypes, is_array, quiet
 from .graph import is_older_than_last_write, mode, walk
 from .op import Op
-from .primitive import check_unchanged, fit, primitive, watched
+from .plan import check_unchanged, fit, watched
+from .primitive import primitive
 from .tensor import Tensor
 
 __all__ = ["Fused", "fused"]
@@ -34,7 +37,7 @@ class Fused(Op):
     def __init__(self, kernel, spec, constants):
         super().__init__(kernel)
         self.spec = spec
-        self._is_told = "needs" in self.options
+        self._is_told = "needs" in self.options  # which arguments want a gradient
         self.options.discard("needs")  # the engine gives it, no caller does
         self.differentiable = frozenset(
             i for i, name in enumerate(self.positional) if name not in constants
@@ -44,15 +47,15 @@ class Fused(Op):
         first = next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
-            options = {
-                **options,
-                "needs": tuple([bool(wants >> i & 1) for i in range(len(arrays))]),
-            }
-        run = quiet(lambda: _in_float32(kernel, arrays, options))
-        return watched(watchers, self, "forward", run, arrays) if watchers else run()
+            needs = tuple([bool(wants >> i & 1) for i in range(len(arrays))])
+            options = {**options, "needs": needs}
+        if watchers:
+            run = partial(_in_float32, kernel, arrays, options)
+            return watched(watchers, self, "forward", run, arrays)
+        return _in_float32(kernel, arrays, options)
 
     def _keep(self, arrays, options, wants, y, backward):
-        return self, (backward, options, *arrays)
+        return self, (backward, options, *arrays)  # the arrays too: a replay may be asked for
 
     def pull_back(self, node, gradient, wanted, create_graph):
         """Yield (parent, gradient): by the kernel, or by the spec to differentiate on."""
@@ -72,19 +75,12 @@ class Fused(Op):
         """(argument, gradient) pairs by the kernel's own way back."""
         watchers = mode.get().watchers
         if watchers:
-            parts = watched(
-                watchers,
-                self,
-                "backward",
-                lambda: backward(gradient),
-                (gradient, *node.saved),
-                node,
-            )
+            run, operands = partial(backward, gradient), (gradient, *node.saved)
+            parts = watched(watchers, self, "backward", run, operands, node)
         else:
             parts = backward(gradient)
-        return zip(
-            sorted(self.differentiable), parts if isinstance(parts, (tuple, list)) else (parts,)
-        )
+        parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
+        return zip(sorted(self.differentiable), parts)
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
@@ -100,18 +96,19 @@ class Fused(Op):
                 inputs[i] = _alias(inputs[i])
                 ends[i] = inputs[i].node
         y = self.spec(*inputs, **options)
-        stop = frozenset(ends.values())
-        found = walk({y.node: gradient}, stop, stop, create_graph=True, retain_graph=True)
+        targets = frozenset(ends.values())
+        found = walk({y.node: gradient}, targets, targets, create_graph=True, retain_graph=True)
         return [(i, found.get(end)) for i, end in ends.items()]
 
 
+@quiet
 def _in_float32(kernel, arrays, options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
-    halves = [a for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
-    if not halves:
+    halves = [is_array(a) and dtypes.is_half(a.dtype) for a in arrays]
+    if True not in halves:
         return kernel(*arrays, **options)
-    dtype, wide = halves[0].dtype, dtypes.float32
-    arrays = [a.astype(wide) if any(a is half for half in halves) else a for a in arrays]
+    dtype, wide = arrays[halves.index(True)].dtype, dtypes.float32
+    arrays = [a.astype(wide) if is_half else a for a, is_half in zip(arrays, halves)]
     y, backward = kernel(*arrays, **options)
     return y.astype(dtype), lambda g: backward(g.astype(wide))
 

@@ -14,8 +14,10 @@ write into an array. Two questions that need bookkeeping elsewhere become compar
 
 import itertools
 import traceback
-from contextlib import contextmanager
+from contextlib import ContextDecorator, suppress
 from contextvars import ContextVar
+from functools import wraps
+from inspect import isgeneratorfunction
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -25,12 +27,10 @@ from ..errors import GraphError
 __all__ = ["Mode", "Node", "enable_grad", "is_grad_enabled", "mark_written", "no_grad", "walk"]
 
 _clock = itertools.count(1)
-_last_write = (
-    0  # the time of the latest write anywhere; most graphs are younger, and look no further
-)
+_last_write = 0  # the latest write anywhere: most graphs are younger, and need look no further
 _written = {}  # id of a buffer's owner -> when it was last written
 
-_FREED = object()
+_FREED = object()  # stands in for the saved arrays of a node that has let them go
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -44,26 +44,54 @@ class Mode(NamedTuple):
     """Whether ops leave nodes behind."""
 
     watchers: tuple = ()
-    """Callables that run each op in our place, to search for anomalies or to measure:
-    ``watcher(op, phase, run, operands, node)`` returns ``run()``, in which ``op`` computes
-    "forward" or "backward" from ``operands``; ``node`` is known on the way back."""
+    """Callables that each op is run through, to search for anomalies, replay or count.
+
+    ``watcher(op, phase, run, operands, node)`` returns what ``run()`` does: ``op`` computing from
+    ``operands``, in the phase "forward" or "backward". On the way forward ``node`` is None."""
 
     trace: bool = False
     """Whether nodes remember the line of the program that called them."""
 
 
-PLAIN = Mode()
+PLAIN = Mode()  # recording and nothing else: ops look for this very object to take the short way
 mode = ContextVar("tinygrad_attn.mode", default=PLAIN)  # one per thread, and per asyncio task
 
 
-@contextmanager
-def changed_mode(**changes):
-    """Inside this context the Mode has ``changes``; afterwards it is what it was."""
-    token = mode.set(mode.get()._replace(**changes))
-    try:
-        yield
-    finally:
-        mode.reset(token)
+class changed_mode(ContextDecorator):  # lower case, as it is used like a function
+    """Inside this context the Mode has ``changes``; afterwards it is what it was.
+
+    Above a generator it holds while the generator runs, and not for whoever asks it for items.
+    """
+
+    def __init__(self, **changes):
+        self.changes, self.tokens = changes, []
+
+    def __enter__(self):
+        self.tokens.append(mode.set(mode.get()._replace(**self.changes)))
+
+    def __exit__(self, *error):
+        with suppress(ValueError):  # a generator closed by another thread changed nothing there
+            mode.reset(self.tokens.pop())
+
+    def _recreate_cm(self):  # what ContextDecorator enters at each call
+        return changed_mode(**self.changes)
+
+    def __call__(self, function):
+        if not isgeneratorfunction(function):
+            return super().__call__(function)
+
+        @wraps(function)
+        def stepwise(*args, **options):
+            items, answer = function(*args, **options), None
+            while True:
+                with self._recreate_cm():
+                    try:
+                        item = items.send(answer)
+                    except StopIteration as end:
+                        return end.value
+                answer = yield item
+
+        return stepwise
 
 
 def no_grad():
@@ -95,16 +123,14 @@ class Node:
     __slots__ = ("op", "parents", "saved", "shape", "dtype", "time", "grad", "hooks", "site")
 
     def __init__(self, op, parents, saved, shape, dtype):
-        self.op = op
+        self.op = op  # what knows the way back: it has a ``name`` and ``pull_back``
         self.parents = parents  # one entry per operand; None where no gradient is wanted
-        self.saved = saved
+        self.saved = saved  # what ``op.pull_back`` will need
         self.shape = shape
         self.dtype = dtype
         self.time = next(_clock)
         self.grad = None  # a Tensor: of leaves, and of results on which retain_grad() was called
-        self.hooks = (
-            None  # functions (node, gradient) -> gradient, called when the gradient is whole
-        )
+        self.hooks = None  # functions (node, gradient) -> gradient, run once the gradient is whole
         self.site = None  # "file.py:12, in forward", under detect_anomaly
 
     def __repr__(self):
@@ -168,10 +194,13 @@ def is_older_than_last_write(node):
 def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph=False):
     """The chain rule: carry the gradients in ``seeds`` back, newest node first.
 
+    When a node's turn comes, everybody who used its result has contributed, and its gradient is
+    whole. It is handed to the op, which says what of it goes on to each parent.
+
     Args:
         seeds: {node: gradient of the quantity to differentiate with respect to the node's result}.
         targets: the nodes whose gradients are wanted; None means every leaf.
-        stop: nodes behind which not to look.
+        stop: nodes at which to end, whatever is behind them: the inputs of a replayed op.
         create_graph: gradients are Tensors and the walk itself is recorded, so that it can be
             differentiated again; otherwise they are raw arrays.
         retain_graph: keep saved arrays for another walk.
@@ -182,21 +211,23 @@ def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph
     """
     order = _oldest_first(seeds, stop)
     wanted = None if targets is None else _leading_to(targets, order)
-    gradients, ours, results = dict(seeds), set(), {}
+    gradients, results = dict(seeds), {}
+    ours = set()  # the nodes whose gradient is in a buffer that nobody else holds
     while order:
         node = order.pop()
         if wanted is not None and node not in wanted:
             continue
         gradient = gradients.pop(node, None)
         if gradient is not None:
-            if node.hooks and node not in stop:  # at a stop the gradient is not whole yet
+            if node.hooks and node not in stop:  # at a stop the gradient is only this walk's part
                 ours.discard(node)  # a hook may keep the gradient that it is shown
                 for hook in node.hooks:
                     gradient = hook(node, gradient)
-            if node.op is None if targets is None else node in targets:
+            is_target = node.op is None if targets is None else node in targets
+            if is_target:
                 results[node] = gradient if node in ours else gradient.copy()
-        if node.op is None or not (wanted is None or _goes_on(node, wanted)) or node in stop:
-            continue
+        if node.op is None or node in stop or not (wanted is None or _goes_on(node, wanted)):
+            continue  # nothing behind it is asked for
         if gradient is not None:
             _pull_back(node, gradient, wanted, gradients, ours, create_graph)
         if not retain_graph:
@@ -226,7 +257,7 @@ def _oldest_first(roots, stop):
 def _leading_to(targets, order):
     """The nodes from which a target can be reached, targets included; no other is walked."""
     wanted = set(targets)
-    for node in order:  # parents come before children, so one pass is enough
+    for node in order:  # a node comes after its parents, so one pass is enough
         if _goes_on(node, wanted):
             wanted.add(node)
     return wanted
@@ -242,7 +273,8 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
 
     A derivative may hand out the array that it was given (an addition does), a view, or something
     saved. Only a buffer that nobody else can hold is ours: to add another gradient to, and to give
-    to a user.
+    to a user. A sum that we made is; a part is looked into only where it ends in a leaf, and being
+    ours saves a copy.
     """
     parts = []
     for parent, part in node.op.pull_back(node, gradient, wanted, create_graph):

@@ -8,15 +8,23 @@ import functools
 import inspect
 import sys
 
-from ..backend import array_from, array_types, backend_of, dtypes, is_array, namespace
+from ..backend import (
+    array_from,
+    array_types,
+    backend_of,
+    dtypes,
+    is_array,
+    namespace,
+    require_real,
+)
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError, TinygradAttnError
 from .graph import Node, call_site, mode
 from .tensor import Tensor
 
 __all__ = ["Op", "sum_to"]
 
-FAILURES = (ValueError, TypeError, IndexError, OverflowError)
-_ALL = range(sys.maxsize)
+FAILURES = (ValueError, TypeError, IndexError, OverflowError, AttributeError)
+_ALL = range(sys.maxsize)  # every place, however many arguments there are
 
 
 class Op:
@@ -62,6 +70,8 @@ class Op:
                 y, state = self.forward(*arrays), None
             else:
                 arrays, y, state = self._compute(arrays, dtype, options, wants, watchers)
+        except TinygradAttnError:  # says what is wrong; from itself it would be a cycle
+            raise
         except FAILURES as error:
             raise self._explain(error, arrays) from error
         if type(y) not in array_types:
@@ -75,18 +85,19 @@ class Op:
         return Tensor(y, node)
 
     def _run(self, arrays, options, wants, watchers):
-        """Run the op; returns the result and whatever the way back wants to remember of the run."""
+        """Run the op: (its result, whatever the way back wants to remember of the run)."""
         raise NotImplementedError
 
     def _keep(self, arrays, options, wants, y, state):
-        """Returns (an object with ``name`` and ``pull_back``, the arrays that it will need)."""
+        """How to go back: (an object with ``name`` and ``pull_back``, what it will need saved)."""
         raise NotImplementedError
 
     def _compute(self, arrays, dtype, options, wants, watchers):
         """Compute with options, watchers, or arguments to align; returns the aligned arrays too.
 
-        Of whole numbers a sum is whole, but an exponential is not: a result that leaves the
-        integers is computed in float32, as floats are everywhere unless asked otherwise.
+        Of whole numbers a sum is whole, but an exponential is not, and only running the op tells.
+        A result that leaves the integers is then computed again in float32, which floats are
+        everywhere unless asked otherwise.
         """
         arrays, whole = (arrays, False) if dtype is not None else self._align(arrays)
         y, state = self._run(arrays, options, wants, watchers)
@@ -99,43 +110,42 @@ class Op:
         """Sort arguments given by name or left out into their places."""
         known = self.positional if self.variadic is None else ()
         unknown = [name for name in options if name not in known and name not in self.options]
-        if unknown or (self.variadic is None and len(args) > self.arity):
-            given = (
-                f"unknown argument {unknown[0]!r}"
-                if unknown
-                else f"{len(args)} positional arguments"
-            )
-            raise TypeError(
-                f"{self.name}: {given}; the signature is {self.name}{inspect.signature(self)}"
-            )
+        if unknown:
+            raise self._misuse(f"unknown argument {unknown[0]!r}")
+        if self.variadic is None and len(args) > self.arity:
+            raise self._misuse(f"{len(args)} positional arguments")
         values = {**self.defaults, **dict(zip(known, args)), **options}
         twice = [name for name in known[: len(args)] if name in options]
         missing = [name for name in (*known, *self.options) if name not in values]
-        if twice or missing:
-            what = f"{twice[0]!r} given twice" if twice else f"{missing[0]!r} is missing"
-            raise TypeError(
-                f"{self.name}: {what}; the signature is {self.name}{inspect.signature(self)}"
-            )
-        options = {name: values[name] for name in self.options}
-        return [values[name] for name in known] if self.variadic is None else args, options
+        if twice:
+            raise self._misuse(f"{twice[0]!r} given twice")
+        if missing:
+            raise self._misuse(f"{missing[0]!r} is missing")
+        args = args if self.variadic else [values[name] for name in known]
+        return args, {name: values[name] for name in self.options}
+
+    def _misuse(self, what):
+        """The TypeError of a call that does not fit the signature."""
+        signature = f"{self.name}{inspect.signature(self)}"
+        return TypeError(f"{self.name}: {what}; the signature is {signature}")
 
     # ---- tensors to arrays -----------------------------------------------------------------------
 
     def _take_apart(self, args):
-        """Returns (raw arrays, the node of each, which want a gradient as bits of a number, their
-        dtype).
+        """What the op computes with, and whom it came from: (arrays, parents, wants, dtype).
 
-        The dtype is None unless this is the common case, tensors of one float type and plain
-        numbers, where nothing is left to align.
+        ``parents`` are the nodes of the arguments; of the number ``wants`` bit i is set where
+        argument i wants a gradient. The dtype is None unless this is the common case, tensors of
+        one float type and plain numbers, where nothing is left to align.
         """
         arrays, parents = list(args), [None] * len(args)
-        wants, dtype, uniform, others = 0, None, True, False
+        wants, dtype, uniform, has_constants = 0, None, True, False
         differentiable = self.differentiable
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 arrays[i] = arg.data
                 if i not in differentiable:
-                    others = True
+                    has_constants = True
                     continue
                 if arg.node is not None:
                     parents[i] = arg.node
@@ -147,9 +157,11 @@ class Op:
             elif i in differentiable:
                 if type(arg) is not float and type(arg) is not int:
                     uniform = False
+                    if is_array(arg):
+                        require_real(self.name, arg, arg.dtype)
             elif type(arg) is tuple or type(arg) is list:
                 arrays[i] = type(arg)([a.data if isinstance(a, Tensor) else a for a in arg])
-        if others:
+        if has_constants:  # an index from another device a library may copy over silently
             self._device(arrays)
         if not (uniform and (dtype is dtypes.float32 or dtypes.is_float(dtype))):
             dtype = None
@@ -158,19 +170,16 @@ class Op:
     def _align(self, arrays):
         """Bring the differentiable arguments to one dtype, on one device.
 
-        Returns them with whether they are all whole numbers, so that a result that is not (exp of
-        an integer) has to be computed in float32, as floats are everywhere unless asked otherwise.
+        Returns: (arrays, whether the differentiable ones are whole numbers).
         """
         arrays = list(arrays)
         home = self._device(arrays)
         places = range(len(arrays)) if self.variadic else sorted(self.differentiable)
         places = [i for i in places if arrays[i] is not None]
-        alone = not any(is_array(arrays[i]) for i in places)
+        has_array = any(is_array(arrays[i]) for i in places)
         for i in places:
-            if dtypes.is_scalar(arrays[i]) and not alone:
-                arrays[i] = dtypes.plain(
-                    arrays[i]
-                )  # a number beside tensors has no say in the dtype
+            if has_array and dtypes.is_scalar(arrays[i]):  # beside arrays: no say in the dtype
+                arrays[i] = dtypes.plain(arrays[i])
             elif not is_array(arrays[i]):
                 arrays[i] = array_from(arrays[i], home, self.name)
         found = [arrays[i].dtype for i in places if is_array(arrays[i])]
@@ -203,27 +212,47 @@ class Op:
         return f"{self.variadic}[{i}]" if self.variadic else self.positional[i]
 
     def _explain(self, error, arrays):
-        """The same failure in our words: which op, which rule, every operand."""
-        if isinstance(error, TinygradAttnError):
-            return error
+        """The same failure in our words: which op, which rule, every operand, what would be right.
+
+        What is no mistake that we know, such as one inside a user's op, keeps its own words.
+        """
         self._device(arrays)  # raises where arrays of two libraries are the real cause
         operands = ", ".join(
-            f"{self._name_of(i)} is {tuple(a.shape)} {a.dtype}"
-            for i, a in enumerate(arrays)
-            if is_array(a)
+            f"{self._name_of(i)} is {_shown(value)}" for i, value in enumerate(arrays)
         )
+        places = range(len(arrays)) if self.variadic else sorted(self.differentiable)
+        kinds = {arrays[i].dtype.kind for i in places if is_array(arrays[i])}
+        missing = [self._name_of(i) for i in places if arrays[i] is None]
+        missing = [name for name in missing if self.defaults.get(name, 0) is not None]
+        if missing:
+            return DTypeError(
+                f"{self.name}: {missing[0]} is no tensor: {operands}; give a tensor or a number"
+            )
         if "broadcast" in str(error):
-            rule = "shapes do not broadcast"
             return ShapeError(
-                f"{self.name}: {rule}: {operands}; "
+                f"{self.name}: shapes do not broadcast: {operands}; "
                 "counted from the last axis, sizes must be equal or 1"
             )
-        kind = ShapeError
-        if isinstance(error, (TypeError, OverflowError)):
-            kind = DTypeError
-        elif isinstance(error, IndexError) and not isinstance(error, ValueError):
+        if isinstance(error, TypeError) and kinds == {"b"}:
+            return DTypeError(
+                f"{self.name}: not defined for booleans: {operands}; cast with astype(ta.int64)"
+            )
+        if isinstance(error, OverflowError):
+            return DTypeError(
+                f"{self.name}: a number is beyond what the dtype can hold: {operands}; cast with "
+                "astype, or give a float"
+            )
+        if isinstance(error, AttributeError):
+            return error
+        kind = DTypeError if isinstance(error, TypeError) else ShapeError
+        if isinstance(error, IndexError):
             kind = IndexRangeError
-        return kind(f"{self.name}: {error} ({operands or 'no tensor among the arguments'})")
+        return kind(f"{self.name}: {error} ({operands})")
+
+
+def _shown(value):
+    """An argument as an error shows it: an array by its shape and dtype."""
+    return f"{tuple(value.shape)} {value.dtype}" if is_array(value) else f"{value!r:.60}"
 
 
 def _cast(value, dtype):

@@ -26,17 +26,17 @@ broadcasting (by summing over the copies) and mixing of dtypes (by casting back)
 
 import inspect
 from functools import partial
-from operator import itemgetter
 
 from ..backend import array_types, backend_of, dtypes, is_array
-from ..errors import GraphError, ShapeError
-from .graph import PLAIN, Node, changed_since, is_older_than_last_write, mode
-from .op import FAILURES, Op, sum_to
+from ..errors import TinygradAttnError
+from .graph import PLAIN, Node, mode
+from .op import FAILURES, Op
+from .plan import Plan, watched
 from .tensor import Tensor
 
 __all__ = ["Primitive", "primitive"]
 
-_USUAL = (dtypes.float32, dtypes.float64)
+_USUAL = (dtypes.float32, dtypes.float64)  # nearly every tensor's: so looked for here first
 
 
 class Primitive(Op):
@@ -67,11 +67,10 @@ class Primitive(Op):
         return self
 
     def __call__(self, *args, **options):
-        """The common case of ``Op.__call__`` in one piece: tensors of one float type and plain
-        numbers.
+        """The common case of ``Op.__call__`` in one piece: tensors of one float type, and numbers.
 
         Nothing happens here that does not happen there. But on small tensors the cost of an op is
-        the cost of these lines, and this is half of it.
+        the cost of these lines, and in one piece it is half.
         """
         if options or len(args) != self.arity or mode.get() is not PLAIN:
             return super().__call__(*args, **options)
@@ -103,32 +102,33 @@ class Primitive(Op):
                 arrays.append(arg)
                 parents.append(None)
             bit += bit
-        if dtype is None:
+        if dtype is None:  # no tensor that could carry a gradient
             return super().__call__(*args)
         try:
             y = self.forward(*arrays)
+        except TinygradAttnError:  # says what is wrong; from itself it would be a cycle
+            raise
         except FAILURES as error:
             raise self._explain(error, arrays) from error
         if type(y) not in array_types:
             y = backend_of(y).asarray(y)
-        if not wants or y.dtype is not dtype:
-            return Tensor(y) if not wants else super().__call__(*args)
+        if not wants or not (y.dtype is dtype or dtypes.is_float(y.dtype)):
+            return Tensor(y)
         plan = self._plans.get(wants) or self._plan(wants, len(arrays))
-        return Tensor(y, Node(plan, parents, plan.keep(arrays, options, y), y.shape, dtype))
+        return Tensor(y, Node(plan, parents, plan.keep(arrays, options, y), y.shape, y.dtype))
 
     def _run(self, arrays, options, wants, watchers):
-        if watchers:
-            return watched(
-                watchers, self, "forward", lambda: self.forward(*arrays, **options), arrays
-            ), None
-        return self.forward(*arrays, **options), None
+        if not watchers:
+            return self.forward(*arrays, **options), None
+        run = partial(self.forward, *arrays, **options)
+        return watched(watchers, self, "forward", run, arrays), None
 
     def _keep(self, arrays, options, wants, y, state):
         plan = self._plan(wants, len(arrays))
         return plan, plan.keep(arrays, options, y)
 
     def _plan(self, wants, count):
-        """How to go back when those of ``count`` arguments ask whose bits are set in ``wants``."""
+        """The Plan for ``count`` arguments of which those with their bit set in ``wants`` ask."""
         key = wants if self.variadic is None else (wants, count)
         if key not in self._plans:
             self._plans[key] = Plan(self, [wants >> i & 1 for i in range(count)])
@@ -141,9 +141,11 @@ class Primitive(Op):
         ``lift(value, node)`` makes a Tensor of it again, connected to the graph.
         """
         if need == "y":
-            return (lambda arrays, options, y: y), lambda value, node: Tensor(value, node)
-        if need == "i" and self.variadic:
-            return (lambda arrays, options, y: None), lambda value, node: None
+            return (lambda arrays, options, y: y), Tensor
+        if need == "i" and self.variadic:  # the plan fills it in, once for each argument
+            return (lambda arrays, options, y: None), _as_it_is
+        if need in self.options:
+            return (lambda arrays, options, y: options[need]), _as_it_is
         if need == self.variadic:
             return (
                 lambda arrays, options, y: tuple(arrays),
@@ -155,139 +157,30 @@ class Primitive(Op):
                 lambda arrays, options, y: arrays[k],
                 lambda value, node: _lift(value, node.parents[k]),
             )
-        if need in self.options:
-            return (lambda arrays, options, y: options[need]), lambda value, node: value
-        whole = need.removesuffix("_shape")
-        if whole != need and whole == self.variadic:
-            return (
-                lambda arrays, options, y: tuple(map(_shape, arrays))
-            ), lambda value, node: value
-        if whole != need and whole in self.positional:
-            k = self.positional.index(whole)
-            return (lambda arrays, options, y: _shape(arrays[k])), lambda value, node: value
+        argument = need.removesuffix("_shape")
+        if argument != need and argument == self.variadic:
+            return (lambda arrays, options, y: tuple(map(_shape, arrays))), _as_it_is
+        if argument != need and argument in self.positional:
+            k = self.positional.index(argument)
+            return (lambda arrays, options, y: _shape(arrays[k])), _as_it_is
         raise TypeError(
             f"{self.name}.derivatives: a rule asks for {need!r}; it may ask for g, y, "
             f"an argument of {self.name}{inspect.signature(self)}, or its _shape"
         )
 
 
-class Plan:
-    """How to go back through one op when just these of its arguments want a gradient."""
-
-    def __init__(self, op, wants):
-        self.op, self.name = op, op.name
-        needs = []  # the names of the values to keep
-        self.steps = []  # (argument, its rule, what picks the rule's arguments, where `i` goes)
-        for i, wanted in enumerate(wants):
-            rule = op.rules.get(op.variadic or op.positional[i])
-            if wanted and rule is not None:
-                asked = list(inspect.signature(rule).parameters)
-                needs += [need for need in asked if need != "g" and need not in needs]
-                which = asked.index("i") if "i" in asked and op.variadic else None
-                self.steps.append((i, rule, _picker(asked, ["g", *needs]), which))
-        pairs = [op._fetcher(need) for need in needs]
-        self.fetchers = [fetch for fetch, _ in pairs]
-        self.lifters = [lift for _, lift in pairs]
-        known = [*op.positional, "y"]
-        if not op.variadic and set(needs) <= set(known):  # arguments and result, as nearly always
-            pick = _picker(needs, known)
-            self.keep = lambda arrays, options, y: pick((*arrays, y))
-
-    def keep(self, arrays, options, y):
-        """The values that the rules will ask for."""
-        return tuple([fetch(arrays, options, y) for fetch in self.fetchers])
-
-    def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (parent, gradient with respect to that argument) for each wanted one."""
-        saved = node.saved
-        if is_older_than_last_write(node):
-            check_unchanged(node, saved)
-        if create_graph:
-            saved = [lift(value, node) for lift, value in zip(self.lifters, saved)]
-        watchers = mode.get().watchers
-        values = (gradient, *saved)
-        for i, rule, pick, which in self.steps:
-            parent = node.parents[i]
-            if wanted is not None and parent not in wanted:
-                continue
-            arguments = pick(values)
-            if which is not None:
-                arguments = (*arguments[:which], i, *arguments[which + 1 :])
-            if watchers:
-                part = watched(
-                    watchers, self.op, "backward", partial(rule, *arguments), arguments, node
-                )
-            else:
-                part = rule(*arguments)
-            if part is not None:
-                if part.shape != parent.shape or part.dtype is not parent.dtype:
-                    part = fit(part, parent, self.op, i)
-                yield parent, part
-
-
-def _picker(names, known):
-    """A function from the values of ``known`` to the tuple of those of ``names``."""
-    places = [known.index(name) for name in names]
-    if len(places) > 1:
-        return itemgetter(*places)
-    return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
-
-
-def fit(part, parent, op, i):
-    """Undo what the forward pass did silently: sum over broadcast copies, cast back."""
-    if part.shape != parent.shape:
-        try:
-            part = sum_to(part, parent.shape)
-        except ShapeError as error:
-            raise GraphError(
-                f"{op.name}: the derivative with respect to argument {i} has shape {part.shape}, "
-                f"but the argument is {parent.shape}; the rule is wrong"
-            ) from error
-    if part.dtype != parent.dtype:
-        part = part.astype(parent.dtype)
-    return part
-
-
-def check_unchanged(node, saved):
-    """Raise GraphError if an array in ``saved`` was overwritten since the node was recorded."""
-    changed = changed_since(node.time, _arrays_in(saved))
-    if changed is not None:
-        where = (
-            f" called at {node.site}"
-            if node.site
-            else "; ta.detect_anomaly() shows where it was called"
-        )
-        raise GraphError(
-            f"backward: {node.op.name} needs an array of shape {changed.shape} that was overwritten "
-            f"in place after the op had run{where}; write into a copy, or call backward() first"
-        )
-
-
-def watched(watchers, op, phase, run, operands, node=None):
-    """Call ``run``, which computes from ``operands``, inside the watchers, newest innermost."""
-    for watcher in reversed(watchers):
-        run = _around(watcher, op, phase, run, operands, node)
-    return run()
-
-
-def _around(watcher, op, phase, run, operands, node):
-    return lambda: watcher(op, phase, run, operands, node)
-
-
-def _arrays_in(values):
-    """The raw arrays among ``values``, and inside tuples among them."""
-    for value in values:
-        if isinstance(value, tuple):
-            yield from _arrays_in(value)
-        elif is_array(value):
-            yield value
+def _as_it_is(value, node):
+    """A value that carries no gradient is the same in a graph."""
+    return value
 
 
 def _lift(value, node):
+    """An argument as a Tensor on its node again; a number, or None, as it is."""
     return Tensor(value, node) if is_array(value) else value
 
 
 def _shape(value):
+    """The shape of an array; a number has ()."""
     return getattr(value, "shape", ())
 
 

@@ -64,7 +64,7 @@ class Tensor:
 
     @property
     def itemsize(self):
-        """Bytes an element."""
+        """Bytes for each element."""
         return self.data.dtype.itemsize
 
     @property
@@ -157,29 +157,30 @@ class Tensor:
             tensor([20.])
         """
         node = _with_node("register_hook", self)
+        if not callable(hook):
+            raise TypeError(f"register_hook: hook is {type(hook).__name__}; give a function")
 
         def show(node, gradient):
-            seen = as_gradient(gradient)
+            seen = as_gradient(gradient).copy()  # to keep, or to write in; others hold the original
             answer = hook(seen)
             if answer is None:
                 return gradient
             check_gradient("register_hook", answer, seen)
-            return answer if seen is gradient else answer.data
+            return answer if isinstance(gradient, Tensor) else answer.data
 
         def remove():
             node.hooks = [kept for kept in node.hooks or () if kept is not show] or None
 
         node.hooks = [*(node.hooks or ()), show]
-
         return remove
 
     # ---- in and out ------------------------------------------------------------------------------
 
     def numpy(self):
-        """The values as a NumPy array: on the CPU a read-only view, copied nowhere; else a copy.
+        """The values as a NumPy array: on the CPU a read-only view, from elsewhere a copy.
 
         Read-only because tensors are values: a write from outside would change what the graph has
-        saved without its noticing. ``x.numpy().copy()`` is yours to write in.
+        saved without its noticing. ``x.numpy().copy()`` is yours to write into.
         """
         host = backend_of(self.data).to_host(self.data).view()
         host.flags.writeable = False
@@ -227,6 +228,9 @@ class Tensor:
                 f"of shape {self.shape}"
             )
         return int(self.item())
+
+    def __format__(self, spec):
+        return format(self.item() if spec and not self.ndim else str(self), spec)
 
     def __len__(self):
         if not self.ndim:
@@ -293,7 +297,7 @@ def _unpickle(cls, host, device, requires_grad):
 
 
 def as_gradient(part):
-    """A Tensor of what a rule returned: a Tensor, an array, or NumPy's bare scalar."""
+    """What a rule returned, a Tensor, an array or a bare scalar of NumPy's, as a Tensor."""
     if isinstance(part, Tensor):
         return part
     return Tensor(part if is_array(part) else backend_of(part).asarray(part))
@@ -335,6 +339,6 @@ def check_gradient(where, gradient, tensor):
 
 
 def write(tensor, array):
-    """Replace the values of ``tensor`` in place, for optimizers and initializers; time notices."""
+    """Replace the values of ``tensor`` in place, and note it; for optimizers and initializers."""
     tensor.data[...] = array
     mark_written(tensor.data)

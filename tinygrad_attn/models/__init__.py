@@ -1,7 +1,9 @@
 """Whole models, one readable file each."""
 
+from .beam import beam_search
 from .cache import KVCache
-from .generate import evaluating, generate, stream
+from .generate import generate, stream
 from .gpt import GPT, GPTConfig
+from .texts import evaluating
 
-__all__ = ["GPT", "GPTConfig", "KVCache", "evaluating", "generate", "stream"]
+__all__ = ["GPT", "GPTConfig", "KVCache", "beam_search", "evaluating", "generate", "stream"]

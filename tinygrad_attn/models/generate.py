@@ -1,28 +1,39 @@
 """Writing with a model: choose a token, append it, ask again.
 
-The model gives logits; which token they become is decided here, on the host, from one uniform
-random number a token. So the same seed writes the same text on every device, with a cache or
-without.
+The model gives logits; which token they become is decided on the host, from one uniform random
+number a token (``sampling``), or by looking for the most probable text (``beam``). So the same seed
+writes the same text on every device, with a cache or without.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-from ..backend import backend_of, namespace, quiet
-from ..core import Tensor, no_grad
-from ..errors import DTypeError, NonFiniteError, ShapeError
-from ..ops import Generator, concatenate, rand, stack, tensor
+from ..backend import get_backend
+from ..core import Tensor
+from ..errors import DTypeError, ShapeError
+from ..ops import Generator, concatenate, rand, tensor
 from ..ops.check import as_tensor, whole_number
+from .beam import beam_search
+from .sampling import Rule
+from .texts import Stops, Texts
 
-__all__ = ["choose", "evaluating", "generate", "stream"]
+__all__ = ["generate", "stream"]
+
+_host = get_backend("cpu").xp
 
 
-def generate(model, ids: Tensor, n: int, **options) -> Tensor:
-    """``ids`` followed by ``n`` tokens that the model writes after them.
+def generate(
+    model, ids, n: int, *, num_beams: int | None = None, length_penalty=None, **options
+) -> Tensor | list[Tensor]:
+    """``ids`` followed by up to ``n`` tokens that the model writes after them.
 
-    Options: those of ``stream``.
+    Args:
+        model, ids, n: as for ``stream``.
+        num_beams, length_penalty: not token by token, but the most probable text that a search
+            with so many beams finds: see ``beam_search``, whose options the others are then.
+        options: those of ``stream``.
 
-    Shapes: ids (B, T) → (B, T + n).
+    Shapes: ids (B, T) → (B, T + n), or less where every row has stopped before. A list of B prompts
+    → a list of B tensors, each a prompt and what comes after it, up to its stop token.
     Raises: as ``stream``.
 
     Example:
@@ -31,21 +42,43 @@ def generate(model, ids: Tensor, n: int, **options) -> Tensor:
         >>> model = GPT(GPTConfig(vocab_size=10, block_size=8, n_layer=2, n_head=2, n_embd=16))
         >>> generate(model, ta.tensor([[3, 1, 4]]), 5, temperature=0).shape
         (1, 8)
+        >>> [text.shape for text in generate(model, [[3, 1, 4], [1]], 4, num_beams=3)]
+        [(7,), (5,)]
     """
-    ids = as_tensor(ids)
-    written = list(stream(model, ids, n, **options))
-    return concatenate([ids, stack(written, axis=1)], axis=1) if written else ids
+    if num_beams is not None:
+        options["length_penalty"] = 1.0 if length_penalty is None else length_penalty
+        written, _ = beam_search(model, ids, n, num_beams=num_beams, **options)
+    elif length_penalty is not None:
+        raise ShapeError(
+            "generate: length_penalty is given without num_beams; only a search weighs whole texts"
+        )
+    else:
+        columns = [token.reshape(-1, 1) for token in stream(model, ids, n, **options)]
+        written = concatenate(columns, axis=1) if columns else None
+    if not isinstance(ids, (list, tuple)):
+        ids = as_tensor(ids)
+        return ids if written is None else concatenate([ids, written], axis=1)
+    device = next(iter(model.parameters())).device
+    prompts = [tensor(prompt, device=device) for prompt in ids]
+    if written is None:
+        return prompts
+    ends = Stops(options.get("stop"), None, model).ends(written.numpy())
+    return [concatenate([text, row[:end]]) for text, row, end in zip(prompts, written, ends)]
 
 
 def stream(
     model,
-    ids: Tensor,
+    ids,
     n: int,
     *,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    seed: int | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    stop=None,
+    pad: int | None = None,
+    seed=None,
     generator: Generator | None = None,
     cache: bool = True,
     keep: int | None = None,
@@ -55,115 +88,60 @@ def stream(
     Args:
         model: called as model(ids, cache=...) for logits (B, T, V), in eval mode and without
             gradients.
-        ids: what is written already, whole numbers (B, T), T ≥ 1.
+        ids: what is written already: whole numbers (B, T), T ≥ 1, or a list of B sequences of any
+            lengths, each of which gets what it would get alone.
         n: how many tokens to write.
         temperature: 0 always takes the likeliest token; 1 follows the model; more is bolder.
         top_k: choose among the k likeliest tokens only.
         top_p: choose among the fewest likeliest tokens that together have at least this
             probability.
+        min_p: choose among the tokens at least this times as probable as the likeliest.
+        repetition_penalty: above 1, tokens that are in the text already become less likely.
+        stop: a token, or several, after which a sequence is finished.
+        pad: what stands behind that, the first of ``stop`` unless given.
         seed, generator: where chance comes from: a number, or a Generator that goes on; else the
-            global one.
+            global one. It is drawn for the whole batch. With a list of seeds, one for each
+            sequence, what is written after a prompt does not depend on what else is in the batch.
         cache: whether to keep keys and values; it changes the time, not the logits.
         keep: when the context is full, begin it anew with the last ``keep`` tokens. None: an error.
 
-    Shapes: ids (B, T) → n times (B,).
-    Raises: ShapeError, before any work, where the tokens will not fit into the context, the prompt
-    is empty, or an option is outside its domain; NonFiniteError where the model answers NaN.
+    Shapes: ids (B, T) → up to n times (B,): less than n where all have stopped before.
+    Raises, before any work: ShapeError where the tokens will not fit into the context, a prompt is
+    empty, or an option is outside its domain; IndexRangeError for a token outside the vocabulary;
+    DTypeError for an option of the wrong type. Later NonFiniteError where the model answers NaN.
     """
-    ids = as_tensor(ids)
-    _check(ids, n, temperature, top_k, top_p, keep, model.config.block_size)
-    if seed is not None:
-        if generator is not None:
-            raise DTypeError("generate: seed and generator are both given; give one of them")
-        generator = Generator(seed)
-    past = model.new_cache(ids.shape[0]) if cache else None
-    rule = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    return _write(model, ids, n, rule, generator, past, keep)
+    rule = Rule(temperature, top_k, top_p, min_p, repetition_penalty)
+    texts = Texts(model, ids)
+    stops = Stops(stop, pad, model)
+    chance = _chance(seed, generator, len(texts.ids))
+    return _write(texts.begin(n, cache=cache, keep=keep), n, rule, stops, chance)
 
 
-def _write(model, context, n, rule, generator, past, keep):
-    """The loop of ``stream``: read what is unread, choose, append."""
+def _write(texts, n, rule, stops, chance):
+    """The loop of ``stream``: what is expected next, choose, append."""
+    going = _host.arange(len(texts.ids))  # the texts that have not stopped
     for _ in range(n):
-        if context.shape[1] > model.config.block_size:
-            context = context[:, -keep:]
-            if past is not None:
-                past.reset()
-        unread = context if past is None else context[:, past.length :]
-        with evaluating(model), no_grad():
-            logits = model(unread, cache=past)[:, -1]
-        uniform = None  # greedy choice takes no chances
-        if rule["temperature"]:
-            uniform = rand(len(context), generator=generator, dtype="float64").numpy()
-        token = tensor(choose(_host(logits), uniform, **rule), device=context.device)
-        context = concatenate([context, token.reshape(-1, 1)], axis=1)
-        yield token
+        token = _host.full(len(texts.ids), stops.pad)
+        token[going] = rule.choose(texts.expected(), texts, chance)[going]
+        texts.append(token, going)
+        yield tensor(token, device=texts.device)
+        going = going[~stops.stop(token[going])]
+        if not going.size:
+            return
 
 
-@quiet
-def choose(logits, uniform, *, temperature=1.0, top_k=None, top_p=None):
-    """One token for each row of logits, on raw host arrays: (B, V) logits, (B,) in 0..1 → (B,) ids.
-
-    The tokens stand in order of their probability, each as a stretch of that length, and
-    ``uniform`` points into the line: it is in a stretch with that token's probability.
-    """
-    xp = namespace(logits)
-    if not xp.isfinite(xp.max(logits, axis=-1)).all():
-        raise NonFiniteError(
-            "generate: the largest logit is NaN or infinite; look at the weights of the model"
-        )
-    if temperature == 0:
-        return xp.argmax(logits, axis=-1)
-    likeliest = xp.argsort(-logits, axis=-1, kind="stable")
-    scores = xp.take_along_axis(logits, likeliest, axis=-1).astype(xp.float64)
-    p = xp.exp((scores - scores[:, :1]) / temperature)
-    if top_k is not None:
-        p[:, top_k:] = 0
-    if top_p is not None:
-        before = xp.cumsum(p, axis=-1) - p
-        p[before >= top_p * p.sum(axis=-1, keepdims=True)] = 0
-    ends = xp.cumsum(p, axis=-1)
-    place = (ends <= uniform[:, None] * ends[:, -1:]).sum(axis=-1, keepdims=True)
-    return xp.take_along_axis(likeliest, place, axis=-1)[:, 0]
-
-
-@contextmanager
-def evaluating(model):
-    """Every part of ``model`` in eval mode inside this context, and as it was afterwards."""
-    were_training = [part for part in model.modules() if part.training]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for part in were_training:
-            part.training = True
-
-
-def _host(logits):
-    return backend_of(logits.data).to_host(logits.data)
-
-
-def _check(ids, n, temperature, top_k, top_p, keep, size):
-    if ids.ndim != 2 or not ids.size:
+def _chance(seed, generator, batch):
+    """A function that draws one number in 0..1 for each of ``batch`` sequences."""
+    if seed is not None and generator is not None:
+        raise DTypeError("generate: seed and generator are both given; give one of them")
+    if not isinstance(generator, (Generator, type(None))):
+        raise DTypeError(f"generate: generator is {generator!r}; it must be a ta.Generator")
+    if not isinstance(seed, (list, tuple)):
+        generator = generator if seed is None else Generator(seed)
+        return lambda: rand(batch, generator=generator, dtype="float64").numpy()
+    if len(seed) != batch:
         raise ShapeError(
-            f"generate: the prompt is {tuple(ids.shape)}; it must be (B, T), with at least one "
-            "token in each row"
+            f"generate: there are {len(seed)} seeds for {batch} sequences; give one for each"
         )
-    for name, value in (("n", n), ("top_k", top_k), ("keep", keep)):
-        if value is not None:
-            whole_number("generate", name, value)
-    rules = (
-        ("n", n, n >= 0, "at least 0"),
-        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0"),
-        ("top_k", top_k, top_k is None or top_k >= 1, "at least 1"),
-        ("top_p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1"),
-        ("keep", keep, keep is None or 1 <= keep <= size, f"in 1..{size}"),
-    )
-    for name, value, holds, domain in rules:
-        if not holds:
-            raise ShapeError(f"generate: {name} is {value}; it must be {domain}")
-    most = max(size - ids.shape[1] + 1, 0)  # the last token is only written
-    if keep is None and n > most:
-        raise ShapeError(
-            f"generate: the prompt is {tuple(ids.shape)} and n is {n}, but the context has room "
-            f"for {size} tokens: n may be {most} at most, or keep=k goes on from the last k tokens"
-        )
+    own = [Generator(whole_number("generate", "a seed", one)) for one in seed]
+    return lambda: concatenate([rand(1, generator=one, dtype="float64") for one in own]).numpy()

@@ -1,6 +1,6 @@
 """GPT: a decoder-only Transformer, which reads tokens and at each one predicts the next.
 
-    x = tokens[ids] + positions                what, and where
+    x = tokens[ids] + positions[0, 1, 2, …]    what, and where
     x = x + attention(norm(x))                 look back for what matters       } n_layer times
     x = x + mlp(norm(x))                       think about what was found       }
     logits = norm(x) · tokensᵀ                 compare with every token
@@ -10,7 +10,8 @@ the layers and not on that way (pre-norm). The table that turns tokens into vect
 vectors into logits (a tied head): what is read as alike is predicted as alike.
 
 Names of the parameters, for L in 0..n_layer−1. Linear weights are (out, in); each Linear has a bias
-too, (out,), and with bias=False there are no biases anywhere:
+too, (out,), and with bias=False there are no biases anywhere. The vectors for positions are there
+with positions="learned" only:
 
     tokens.weight  (V, D)                              positions.weight  (block_size, D)
     blocks.L.norm1.weight .bias  (D,)                  blocks.L.norm2.weight .bias  (D,)
@@ -24,64 +25,21 @@ al., "Attention Is All You Need", arXiv:1706.03762.
 """
 
 import math
-from dataclasses import dataclass
 
 from .. import nn
 from ..core import Tensor, no_grad
 from ..errors import ShapeError
+from ..inside import capture_attention
 from ..nn import init
-from ..nn.check import check_sizes
-from ..ops import gelu, linear, scaled_dot_product_attention, stack
+from ..ops import alibi_bias, concatenate, gelu, linear, rope, scaled_dot_product_attention, stack
 from ..ops.check import as_tensor
 from .cache import KVCache
-from .generate import evaluating, generate, stream
+from .config import GPTConfig
+from .generate import generate, stream
+from .place import Place, check_key_mask
+from .texts import evaluating
 
 __all__ = ["GPT", "GPTConfig"]
-
-
-@dataclass(frozen=True)
-class GPTConfig:
-    """The sizes of a GPT, checked when they are set.
-
-    Args:
-        vocab_size: how many different tokens there are, V.
-        block_size: the longest sequence the model can read, its context.
-        n_layer: blocks on top of each other.
-        n_head: attention heads a block, H; each is n_embd / n_head wide, E.
-        n_embd: width of the vectors between the blocks, D.
-        n_kv_head: heads of keys and values, Hk, a divisor of n_head (grouped queries); n_head if
-            None.
-        dropout: probability of dropping, in training, an embedding, an attention weight, a layer's
-            output.
-        bias: whether Linear and LayerNorm have biases.
-
-    Raises: ShapeError for sizes that are not positive or do not divide; DTypeError for fractions.
-    """
-
-    vocab_size: int
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    n_kv_head: int | None = None
-    dropout: float = 0.0
-    bias: bool = True
-
-    def __post_init__(self):
-        if self.n_kv_head is None:
-            object.__setattr__(self, "n_kv_head", self.n_head)
-        names = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_kv_head")
-        check_sizes("GPTConfig", **{name: getattr(self, name) for name in names})
-        for whole, part in (("n_embd", "n_head"), ("n_head", "n_kv_head")):
-            if getattr(self, whole) % getattr(self, part):
-                raise ShapeError(
-                    f"GPTConfig: {whole} {getattr(self, whole)} is not divisible by {part} "
-                    f"{getattr(self, part)}; it must be a multiple of it"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ShapeError(
-                f"GPTConfig: dropout is {self.dropout}; it must be in 0..1, 1 excluded"
-            )
 
 
 class GPT(nn.Module):
@@ -101,79 +59,109 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.n_embd)
-        self.positions = nn.Embedding(config.block_size, config.n_embd)
+        self.positions = None
+        if config.positions == "learned":
+            self.positions = nn.LearnedPositions(config.block_size, config.n_embd)
+        elif config.positions == "sinusoidal":
+            self.positions = nn.SinusoidalPositions(config.n_embd)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.norm = nn.LayerNorm(config.n_embd, bias=config.bias)
         self._initialize()
 
-    def forward(self, ids: Tensor, *, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, *, cache: KVCache | None = None, key_mask: Tensor | None = None
+    ) -> Tensor:
         """Logits for the token after each of ``ids``.
 
-        With a ``cache`` the ids continue what it holds: they attend it, and are added to it.
+        With a ``cache`` the ids continue what it holds: they attend it, and are added to it. With a
+        ``key_mask`` (B, T) only the ids at which it is True are read; the others are padding, on
+        whichever side, and the logits there mean nothing.
+
         Raises: ShapeError for ids that are not (B, T), empty, or longer than the context, what the
-        cache holds included; IndexRangeError for an id outside 0..V−1.
+        cache holds included, and for the cache of another model or batch; IndexRangeError for an id
+        outside 0..V−1; ShapeError or DTypeError for a key_mask that is no booleans (B, T).
         """
         ids = as_tensor(ids)
-        past = 0 if cache is None else cache.length
-        self._check(ids, past)
-        length = ids.shape[1]
-        x = self.tokens(ids) + self.positions.weight[past : past + length]  # (B, T, D)
+        key_mask = self._check(ids, cache, key_mask)
+        x = self.tokens(ids)  # (B, T, D)
+        if cache is None:
+            return self._read(x, Place.whole(ids.shape, key_mask, device=x.device))
+        logits = []
+        for start in range(0, ids.shape[1], cache.chunk):
+            part = slice(start, start + cache.chunk)
+            tokens, real = x[:, part], None if key_mask is None else key_mask[:, part]
+            with cache.step(tokens.shape[1], real) as place:
+                logits.append(self._read(tokens, place))
+        return logits[0] if len(logits) == 1 else concatenate(logits, axis=1)
+
+    def _read(self, x, place):
+        """Logits (B, T, V) of tokens x (B, T, D) that stand at ``place``."""
+        bias = None
+        if self.positions is not None:
+            x = self.positions(x, place.positions)
+        if self.config.positions == "alibi":
+            where = (place.positions, place.key_positions)
+            bias = alibi_bias(self.config.n_head, *where, dtype=x.dtype)  # ([B,] H, T, S)
         x = self.dropout(x)
         for i, block in enumerate(self.blocks):
-            x = block(x, None if cache is None else cache.layer(i))
-        if cache is not None:
-            cache.advance(length)
-        return linear(self.norm(x), self.tokens.weight)  # (B, T, V)
+            x = block(x, place.layer(i), bias)
+        return linear(self.norm(x), self.tokens.weight)
 
     def attention(self, ids: Tensor) -> Tensor:
         """Who looks at whom: the weights of all heads, (n_layer, B, H, T, T); rows sum to 1."""
-        found = []
-
-        def look(part, args, result):
-            found.append(part.weights(args[0]))
-
-        stop = [block.attention.register_forward_hook(look) for block in self.blocks]
-        try:
-            with evaluating(self), no_grad():
-                self(ids)
-        finally:
-            for remove in stop:
-                remove()
-        return stack(found)
+        with evaluating(self), no_grad(), capture_attention() as maps:
+            self(ids)
+        return stack(list(maps.values()))
 
     def new_cache(self, batch: int) -> KVCache:
-        """An empty cache for ``batch`` sequences, as long as the context."""
-        config, table = self.config, self.tokens.weight
-        return KVCache(
-            config.n_layer,
-            batch,
-            config.n_kv_head,
-            config.block_size,
-            config.n_embd // config.n_head,
-            dtype=table.dtype,
-            device=table.device,
-        )
+        """An empty cache for ``batch`` sequences: room for the context, or for two windows."""
+        size, window = self.config.longest, self.config.window
+        if size is None or (window is not None and 2 * window < size):
+            size = 2 * window
+        else:
+            window = None  # the context fits, and nothing has to be let go
+        return KVCache(**self._form(batch), size=size, window=window)
 
-    def generate(self, ids: Tensor, n: int, **options) -> Tensor:
+    def _form(self, batch):
+        """What the cache of this model is like."""
+        config, table = self.config, self.tokens.weight
+        sizes = {"layers": config.n_layer, "batch": batch, "heads": config.n_kv_head}
+        width = config.n_embd // config.n_head
+        return {**sizes, "width": width, "dtype": table.dtype, "device": table.device}
+
+    def generate(self, ids, n: int, **options) -> Tensor | list[Tensor]:
         """``ids`` and ``n`` tokens more: see ``models.generate`` for the options."""
         return generate(self, ids, n, **options)
 
-    def stream(self, ids: Tensor, n: int, **options):
+    def stream(self, ids, n: int, **options):
         """The ``n`` tokens after ``ids`` one by one, as they are chosen: see ``models.stream``."""
         return stream(self, ids, n, **options)
 
-    def _check(self, ids, past):
+    def _check(self, ids, cache, key_mask):
+        """Hold the arguments to what this model can read; returns the key_mask as a Tensor."""
         if ids.ndim != 2 or not ids.size:
             raise ShapeError(
                 f"GPT: ids is {tuple(ids.shape)}; it must be (B, T), neither of them 0"
             )
-        if past + ids.shape[1] > self.config.block_size:
-            held = f" after {past} in the cache" if past else ""
+        batch = ids.shape[0]
+        if cache is not None and cache.form != self._form(batch):
             raise ShapeError(
-                f"GPT: ids is {tuple(ids.shape)}, {ids.shape[1]} tokens{held}; the context of this "
-                f"model is {self.config.block_size}: give at most {self.config.block_size - past}"
+                f"GPT: ids is {tuple(ids.shape)}, the cache is for {_listed(cache.form)}; it must "
+                f"be for {_listed(self._form(batch))}: use model.new_cache({batch})"
             )
+        key_mask = None if key_mask is None else check_key_mask("GPT", key_mask, ids.shape)
+        past = [0] * batch if cache is None else cache.lengths
+        new = [ids.shape[1]] * batch if key_mask is None else key_mask.sum(axis=1).numpy()
+        total, held = max((old + more, old) for old, more in zip(past, new))
+        longest = self.config.longest
+        if longest is not None and total > longest:
+            after = f" after {held} in the cache" if held else ""
+            raise ShapeError(
+                f"GPT: ids is {tuple(ids.shape)}, {total - held} tokens{after}; the context of "
+                f"this model is {longest}: give at most {longest - held}"
+            )
+        return key_mask
 
     def _initialize(self):
         """Small normal weights, and smaller ones where a layer adds to x.
@@ -199,9 +187,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = MLP(config)
 
-    def forward(self, x, past=None):
+    def forward(self, x, place, bias=None):
         """(B, T, D) → (B, T, D)."""
-        x = x + self.attention(self.norm1(x), past)
+        x = x + self.attention(self.norm1(x), place, bias)
         return x + self.mlp(self.norm2(x))
 
 
@@ -210,6 +198,7 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config: GPTConfig):
         self.heads, self.kv_heads = config.n_head, config.n_kv_head
+        self.turns, self.window = config.positions == "rope", config.window
         width = config.n_embd // config.n_head * config.n_kv_head
         self.query = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.key = nn.Linear(config.n_embd, width, bias=config.bias)
@@ -217,22 +206,26 @@ class CausalSelfAttention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x, past=None):
+    def forward(self, x, place, bias=None):
         """(B, T, D) → (B, T, D).
 
-        The last query stands at the last key, so the same call is right for a whole sequence and,
-        with the keys and values of the ``past`` before them, for the next token or the next few.
+        The ``place`` of the tokens adds the keys and values of those before them, if there are any.
         """
         q, k, v = self._project(x)
-        if past is not None:
-            k, v = past.extend(k, v)  # (B, Hk, S, E)
-        dropout = self.dropout.p if self.training else 0.0
-        y = scaled_dot_product_attention(q, k, v, causal=True, dropout=dropout)
+        if self.turns:
+            q, k = rope(q, place.positions), rope(k, place.positions)
+        k, v = place.extend(k, v)  # (B, Hk, S, E)
+        y = scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            bias=bias,
+            causal=True,
+            window=self.window,
+            dropout=self.dropout.p if self.training else 0.0,
+            **place.rules,
+        )
         return self.dropout(self.out(_join_heads(y)))
-
-    def weights(self, x):
-        """How much each token takes from each, (B, H, T, T), in a whole sequence x (B, T, D)."""
-        return scaled_dot_product_attention(*self._project(x), causal=True, return_weights=True)[1]
 
     def _project(self, x):
         """What each token asks (B, H, T, E), what it answers to, what it gives (B, Hk, T, E)."""
@@ -254,6 +247,11 @@ class MLP(nn.Module):
     def forward(self, x):
         """(B, T, D) → (B, T, D)."""
         return self.dropout(self.down(gelu(self.up(x), approximate="tanh")))
+
+
+def _listed(form):
+    """What a cache is like, in words."""
+    return ", ".join(f"{name} {value}" for name, value in form.items())
 
 
 def _split_heads(x, heads):

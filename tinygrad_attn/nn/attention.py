@@ -5,6 +5,7 @@ from ..core import Tensor
 from ..errors import DTypeError, ShapeError
 from ..ops import expand_dims, linear, scaled_dot_product_attention, zeros
 from ..ops.check import as_tensor
+from ..ops.join import common_shape
 from . import init
 from .check import check_batch_first, check_probability, check_sizes, refuse
 from .linear import Linear
@@ -145,9 +146,9 @@ class MultiheadAttention(Module):
             need_weights: return (y, weights) instead of y, the weights (B, H, T, S) for each head.
         """
         refuse(_HERE, foreign)
-        query = as_tensor(query)
-        key = query if key is None else as_tensor(key)
-        value = key if value is None else as_tensor(value)
+        query = as_tensor(query, where=_HERE)
+        key = query if key is None else as_tensor(key, where=_HERE)
+        value = key if value is None else as_tensor(value, where=_HERE)
         self._check_inputs(query, key, value)
         heads = scaled_dot_product_attention(
             *self._project(query, key, value),
@@ -207,7 +208,7 @@ def combine(mask, key_mask, key):
     """One mask that broadcasts to (B, H, T, S): a pair is open if both masks say so."""
     if key_mask is None:
         return mask
-    key_mask = as_tensor(key_mask)
+    key_mask = as_tensor(key_mask, where=_HERE)
     if key_mask.dtype != dtypes.bool_:
         raise DTypeError(
             f"{_HERE}: key_mask is {key_mask.dtype}; it must be boolean, True = a real token"
@@ -218,7 +219,8 @@ def combine(mask, key_mask, key):
             f"key_mask must be {key.shape[:-1]}, one boolean for each key"
         )
     key_mask = expand_dims(key_mask, (-3, -2))  # (B, 1, 1, S)
-    mask = None if mask is None else as_tensor(mask)
+    mask = None if mask is None else as_tensor(mask, where=_HERE)
     if mask is None or mask.dtype != dtypes.bool_:  # a float mask is explained where masks are used
         return key_mask if mask is None else mask
+    common_shape(f"{_HERE}: mask and key_mask, key is {key.shape}", mask.shape, key_mask.shape)
     return mask & key_mask

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..core import Tensor
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..ops import reshape
-from ..ops.check import as_tensor, normalize_axis
+from ..ops.check import as_tensor, normalize_axis, whole_number
 from .module import Module
 
 __all__ = ["Flatten", "Identity", "ModuleDict", "ModuleList", "Sequential"]
@@ -31,6 +31,7 @@ class _Ordered(Module):
         raise NotImplementedError
 
     def _place(self, index):
+        whole_number(type(self).__name__, "index", index)
         if not -len(self) <= index < len(self):
             raise IndexRangeError(
                 f"{type(self).__name__}: index {index} is outside {-len(self)}..{len(self) - 1}; "
@@ -96,6 +97,10 @@ class ModuleList(_Ordered):
 
     def extend(self, modules: Iterable[Module]):
         """Add modules at the end; returns self."""
+        if isinstance(modules, Module) or not isinstance(modules, Iterable):
+            raise DTypeError(
+                f"ModuleList: modules is a {type(modules).__name__}; it must be a list of modules"
+            )
         for module in list(modules):
             self._put(str(len(self)), module)
         return self
@@ -200,9 +205,9 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        x = as_tensor(x)
-        first = normalize_axis("Flatten", self.start_dim, x.ndim)
-        last = normalize_axis("Flatten", self.end_dim, x.ndim)
+        x = as_tensor(x, where="Flatten")
+        first = normalize_axis("Flatten", self.start_dim, x)
+        last = normalize_axis("Flatten", self.end_dim, x)
         if first > last:
             raise ShapeError(
                 f"Flatten: x is {x.shape}, start_dim is {self.start_dim}, end_dim is "

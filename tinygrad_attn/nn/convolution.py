@@ -55,7 +55,7 @@ class _Convolution(Module):
         return conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _checked(self, x):
-        x = as_tensor(x)
+        x = as_tensor(x, where=type(self).__name__)
         if x.ndim not in (2, 3) or x.shape[-2] != self.in_channels:
             raise ShapeError(
                 f"{type(self).__name__}: x is {x.shape}; it must be (batch, {self.in_channels}, "

@@ -3,7 +3,7 @@
 from ..core import Tensor
 from ..errors import ShapeError
 from ..ops import embedding, expand_dims, where, zeros
-from ..ops.check import as_tensor
+from ..ops.check import as_tensor, whole_number
 from . import init
 from .check import check_sizes
 from .module import Module
@@ -38,6 +38,7 @@ class Embedding(Module):
     ):
         check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None:
+            whole_number("Embedding", "padding_idx", padding_idx)
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ShapeError(
                     f"Embedding: padding_idx is {padding_idx}; it must be in "

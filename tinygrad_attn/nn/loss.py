@@ -12,7 +12,7 @@ from ..ops import (
     nll_loss,
     smooth_l1_loss,
 )
-from ..ops.check import as_tensor
+from ..ops.check import as_tensor, number, probability
 from .module import Module
 
 __all__ = [
@@ -43,7 +43,9 @@ class _Loss(Module):
     def _keep(self, **factors):
         """Keep tensors of factors as buffers, which move with the loss and are saved with it."""
         for name, factor in factors.items():
-            self.register_buffer(name, None if factor is None else as_tensor(factor).detach())
+            if factor is not None:
+                factor = as_tensor(factor, where=type(self).__name__).detach()
+            self.register_buffer(name, factor)
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}"
@@ -82,10 +84,7 @@ class CrossEntropyLoss(_Loss):
         axis: int = -1,
     ):
         super().__init__(reduction)
-        if not 0 <= label_smoothing <= 1:
-            raise ShapeError(
-                f"CrossEntropyLoss: label_smoothing is {label_smoothing}; it must be in 0..1"
-            )
+        probability("CrossEntropyLoss", "label_smoothing", label_smoothing)
         self._keep(weight=weight)
         self.ignore_index, self.label_smoothing, self.axis = ignore_index, label_smoothing, axis
 
@@ -158,6 +157,8 @@ class SmoothL1Loss(_Loss):
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0):
         super().__init__(reduction)
+        if not number("SmoothL1Loss", "beta", beta) >= 0:
+            raise ShapeError(f"SmoothL1Loss: beta is {beta}; it must be 0 or more")
         self.beta = beta
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -169,6 +170,8 @@ class HuberLoss(_Loss):
 
     def __init__(self, *, reduction: str = "mean", delta: float = 1.0):
         super().__init__(reduction)
+        if not number("HuberLoss", "delta", delta) > 0:
+            raise ShapeError(f"HuberLoss: delta is {delta}; it must be greater than 0")
         self.delta = delta
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

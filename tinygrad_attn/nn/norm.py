@@ -5,7 +5,7 @@ import math
 from ..core import Tensor
 from ..errors import ShapeError
 from ..ops import layer_norm, ones, rms_norm, zeros
-from ..ops.check import as_tensor
+from ..ops.check import as_tensor, number
 from . import init
 from .check import check_sizes
 from .module import Module
@@ -28,7 +28,7 @@ class _Norm(Module):
             )
         for size in shape:
             check_sizes(where, normalized_shape=size)
-        if eps is not None and not eps >= 0:
+        if eps is not None and not number(where, "eps", eps) >= 0:
             raise ShapeError(f"{where}: eps is {eps}; it must not be negative")
         self.normalized_shape, self.eps = tuple(shape), eps
 
@@ -38,7 +38,7 @@ class _Norm(Module):
         return x.reshape(*rest, math.prod(self.normalized_shape))
 
     def _checked(self, x):
-        x = as_tensor(x)
+        x = as_tensor(x, where=type(self).__name__)
         if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
             raise ShapeError(
                 f"{type(self).__name__}: x is {x.shape}, normalized_shape is "

@@ -95,8 +95,8 @@ class AdditiveAttention(Module):
             need_weights: return (y, weights) instead of y, the weights (B, T, S).
         """
         refuse(_ADDITIVE, foreign)
-        query, key = as_float(query), as_float(key)
-        value = key if value is None else as_float(value)
+        query, key = as_float(query, where=_ADDITIVE), as_float(key, where=_ADDITIVE)
+        value = key if value is None else as_float(value, where=_ADDITIVE)
         _check_inputs(_ADDITIVE, query, key, value, (self.query_dim, self.key_dim, None))
         allowed = _allowed(_ADDITIVE, mask, key_mask, query, key)
         if allowed is not None:  # hidden from the gradients of the weights too: 0·NaN is no 0
@@ -155,6 +155,7 @@ class LinearAttention(Module):
                 "divide embed_dim"
             )
         self.embed_dim, self.num_heads = embed_dim, num_heads
+        self.head_dim = embed_dim // num_heads
         self.q_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
         self.k_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
         self.v_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
@@ -184,9 +185,9 @@ class LinearAttention(Module):
                     "looks; only key_mask= and causal= are possible"
                 )
         refuse(_LINEAR, foreign)
-        query = as_float(query)
-        key = query if key is None else as_float(key)
-        value = key if value is None else as_float(value)
+        query = as_float(query, where=_LINEAR)
+        key = query if key is None else as_float(key, where=_LINEAR)
+        value = key if value is None else as_float(value, where=_LINEAR)
         _check_inputs(_LINEAR, query, key, value, (self.embed_dim,) * 3)
         real = None if key_mask is None else expand_dims(_real(_LINEAR, key_mask, key), -1)
         if real is not None:
@@ -199,7 +200,7 @@ class LinearAttention(Module):
 
     def _split(self, x):
         """(B, T, D) → (B, H, T, E)."""
-        return x.reshape(*x.shape[:-1], self.num_heads, -1).swapaxes(-3, -2)
+        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim).swapaxes(-3, -2)
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
@@ -250,7 +251,7 @@ def _check_inputs(here, query, key, value, widths):
 
 def _real(here, key_mask, key):
     """``key_mask``, held to one boolean for each key."""
-    key_mask = as_tensor(key_mask, key)
+    key_mask = as_tensor(key_mask, key, where=here)
     if key_mask.dtype != dtypes.bool_:
         raise DTypeError(
             f"{here}: key_mask is {key_mask.dtype}; it must be boolean, True = a real token"
@@ -268,7 +269,7 @@ def _allowed(here, mask, key_mask, query, key):
     full = (*query.shape[:-1], key.shape[-2])
     parts = []
     if mask is not None:
-        mask = as_tensor(mask, key)
+        mask = as_tensor(mask, key, where=here)
         if mask.dtype != dtypes.bool_:
             raise DTypeError(
                 f"{here}: mask is {mask.dtype}; a mask is boolean, True where the query may attend"

@@ -26,5 +26,5 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad: bool = True):
-        super().__init__(as_tensor(data).data.copy())
+        super().__init__(as_tensor(data, where="Parameter").data.copy())
         self.requires_grad_(requires_grad)

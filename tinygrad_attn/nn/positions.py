@@ -16,15 +16,14 @@ from ..errors import ShapeError
 from ..ops import (
     absolute,
     arange,
-    cos,
+    broadcast_to,
     embedding,
     floor,
     log,
     maximum,
     minimum,
     moveaxis,
-    sin,
-    stack,
+    rope,
     where,
     zeros,
 )
@@ -45,7 +44,8 @@ class _AddedPositions(Module):
 
     def _place(self, x, positions):
         """x as floats, and the positions of its tokens, 0 … T−1 unless given."""
-        where, x = type(self).__name__, as_float(x)
+        where = type(self).__name__
+        x = as_float(x, where=where)
         if x.ndim < 2 or x.shape[-1] != self.d_model:
             raise ShapeError(f"{where}: x is {x.shape}; it must be (batch, length, {self.d_model})")
         if positions is None:
@@ -56,8 +56,9 @@ class _AddedPositions(Module):
 class SinusoidalPositions(_AddedPositions):
     """Waves  y = x + PE(p):  PE(p)₂ᵢ = sin(p·ωᵢ),  PE(p)₂ᵢ₊₁ = cos(p·ωᵢ),  ωᵢ = base^(−2i/D).
 
-    Slow and fast waves tell positions apart as the digits of a number do, and PE(p + n) is a
-    rotation of PE(p) that depends on n alone. Nothing is learned, and no length is the last.
+    Slow and fast waves tell positions apart as the digits of a number do, and PE(p) is PE(0)
+    turned as ``ta.rope`` turns, so that a step of n tokens is one rotation wherever it begins.
+    Nothing is learned, and no length is the last.
 
     Args:
         d_model: the width of the tokens, D, an even number.
@@ -82,10 +83,9 @@ class SinusoidalPositions(_AddedPositions):
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         x, positions = self._place(x, positions)
-        steps = arange(0, self.d_model, 2, dtype=dtypes.float64, device=x.device)
-        angles = positions[..., None] * self.base ** (steps / -self.d_model)
-        waves = stack([sin(angles), cos(angles)], axis=-1)  # (..., T, D/2, 2)
-        return x + waves.reshape(*positions.shape, self.d_model).astype(x.dtype)
+        start = (arange(self.d_model, device=x.device) % 2).astype(x.dtype)  # PE(0) = 0, 1, 0, 1 …
+        start = broadcast_to(start, (*positions.shape, self.d_model))
+        return x + rope(start, -positions, theta=self.base, interleaved=True)
 
     def extra_repr(self) -> str:
         return f"{self.d_model}" + ("" if self.base == 10000.0 else f", base={self.base}")
@@ -211,7 +211,8 @@ class RelativePositionBias(Module):
             count, start, distance = self.num_buckets, 0, maximum(before, 0)
         near = count // 2
         widths = (count - near) / math.log(self.max_distance / near)
-        far = floor(log(maximum(distance, near) / near) * widths).astype(dtypes.int64)
+        ratio = maximum(distance, near).astype(dtypes.float32) / near
+        far = floor(log(ratio) * widths).astype(dtypes.int64)
         return start + where(distance < near, distance, minimum(near + far, count - 1))
 
     def extra_repr(self) -> str:

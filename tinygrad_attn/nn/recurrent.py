@@ -143,7 +143,7 @@ class _Recurrent(Module):
         if not isinstance(parts, (tuple, list)) or len(parts) != self.memories:
             given = type(state).__name__
             raise DTypeError(f"{type(self).__name__}: state is a {given}; it must be a pair (h, c)")
-        parts = [as_tensor(part, x) for part in parts]
+        parts = [as_tensor(part, x, where=type(self).__name__) for part in parts]
         for part in parts:
             if part.shape != shape:
                 raise ShapeError(
@@ -154,7 +154,7 @@ class _Recurrent(Module):
 
     def _real(self, lengths, x):
         """Which steps are real, (B, T)."""
-        lengths = as_tensor(lengths, x)
+        lengths = as_tensor(lengths, x, where=type(self).__name__)
         if lengths.dtype.kind not in "iu":
             raise DTypeError(
                 f"{type(self).__name__}: lengths are {lengths.dtype}; they must be whole numbers"
@@ -168,7 +168,7 @@ class _Recurrent(Module):
         return arange(length, device=lengths.device) < lengths[:, None]
 
     def _checked(self, x):
-        x = as_float(x)
+        x = as_float(x, where=type(self).__name__)
         if x.ndim != 3 or x.shape[-1] != self.input_size or not x.shape[1]:
             raise ShapeError(
                 f"{type(self).__name__}: x is {x.shape}; it must be (batch, length, "

@@ -72,14 +72,14 @@ class _Block(Module):
         norm = partial(LayerNorm, d_model, layer_norm_eps, bias=bias)
         self.norm_first = norm_first
         self.self_attn = attention(generator=generator)
-        self.norm1, self.dropout1 = norm(), Dropout(dropout)
         if self.looks_across:
             self.multihead_attn = attention(generator=generator)
-        self.norm2, self.dropout2 = norm(), Dropout(dropout)
         self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
         self.activation = activation if callable(activation) else _ACTIVATIONS[activation]()
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
+        self.norm1, self.dropout1 = norm(), Dropout(dropout)
+        self.norm2, self.dropout2 = norm(), Dropout(dropout)
         if self.looks_across:
             self.norm3, self.dropout3 = norm(), Dropout(dropout)
 

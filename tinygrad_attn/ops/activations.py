@@ -7,7 +7,7 @@ positive number is ever divided by another.
 from ..backend import namespace, quiet
 from ..core import fused, primitive
 from ..errors import ShapeError
-from .check import as_tensor, normalize_axis
+from .check import as_tensor, normalize_axis, number
 from .choice import clip, keep
 from .elementwise import absolute
 from .functions import tanh
@@ -78,7 +78,11 @@ def logit(x, eps=None):
 
     At 0 and 1 it is ∓∞, outside NaN; with ``eps``, x is first clipped to [eps, 1 − eps].
     """
-    return _logit(x if eps is None else clip(x, eps, 1 - eps))
+    if eps is not None:
+        if not 0 <= number("logit", "eps", eps) <= 0.5:
+            raise ShapeError(f"logit: eps is {eps}; it must be in 0..0.5")
+        x = clip(x, eps, 1 - eps)
+    return _logit(x)
 
 
 def softsign(x):
@@ -143,7 +147,7 @@ def selu(x):
     """Self-normalising ELU  y = s·elu(x, α).   ∂L/∂x = g·s where x > 0, else g·(y + s·α).
 
     s and α are such that a standard normal input keeps mean 0 and variance 1, layer after layer.
-    Reference: Klambauer et al., *Self-Normalizing Neural Networks*, arXiv 1706.02515.
+    Reference: Klambauer et al., "Self-Normalizing Neural Networks", arXiv:1706.02515.
     """
     return elu(x, 1.6732632423543772) * 1.0507009873554805
 
@@ -169,7 +173,9 @@ def _silu_spec(x):
 def silu(x):
     """Sigmoid-weighted unit, also called swish,  y = x·σ(x).   ∂L/∂x = g·(σ + y·(1 − σ)).
 
-    Reference: Elfwing et al., arXiv 1702.03118; Ramachandran et al., arXiv 1710.05941.
+    Reference: Elfwing et al., "Sigmoid-Weighted Linear Units for Neural Network Function
+    Approximation in Reinforcement Learning", arXiv:1702.03118; Ramachandran et al., "Searching for
+    Activation Functions", arXiv:1710.05941.
     """
     s = sigmoid.forward(x)
     y = x * s
@@ -185,7 +191,11 @@ def silu(x):
 
 
 def mish(x):
-    """Smooth unit  y = x·tanh(softplus(x)). Reference: Misra, arXiv 1908.08681."""
+    """Smooth unit  y = x·tanh(softplus(x)).
+
+    Reference: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function",
+    arXiv:1908.08681.
+    """
     return x * tanh(softplus(x))
 
 
@@ -193,10 +203,10 @@ def glu(x, axis=-1):
     """Gated linear unit  y = a·σ(b), where a and b are the halves of x along ``axis``.
 
     Raises: ShapeError where the axis has an odd size.
-    Reference: Dauphin et al., *Language Modeling with Gated Convolutional Networks*,
-    arXiv 1612.08083.
+    Reference: Dauphin et al., "Language Modeling with Gated Convolutional Networks",
+    arXiv:1612.08083.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="glu")
     if x.shape[normalize_axis("glu", axis, x)] % 2:
         raise ShapeError(
             f"glu: axis {axis} of x {x.shape} has an odd size; it must fall in two halves"

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from ..backend import dtypes
 from ..errors import DTypeError, ShapeError
-from .check import as_tensor
+from .check import as_float, as_tensors, broadcasts_to, number
 from .create import arange
 from .fused.attention import attention_spec, attention_weights_spec, may_attend
 from .fused.attention_dense import dense_attention
@@ -20,7 +20,7 @@ from .fused.dropout import Drop
 __all__ = ["scaled_dot_product_attention"]
 
 DENSE_LIMIT = 512 * 512
-"""Scores of one head beyond which they are computed in tiles. See benchmarks/."""
+"""How many scores a head may have before they are computed in tiles; measured in benchmarks/."""
 
 lens = ContextVar("tinygrad_attn.lens", default=None)
 """Who wants to see the weights of every attention: see ``capture_attention``."""
@@ -90,39 +90,40 @@ def scaled_dot_product_attention(
     for name in foreign:
         hint = f"; write {_FOREIGN[name]}" if name in _FOREIGN else ""
         raise TypeError(f"{_HERE}: unknown argument {name!r}{hint}")
-    q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
+    q, k, v = map(as_float, as_tensors(_HERE, q=q, k=k, v=v))
     full, dtype = _check_shapes(q, k, v), q.dtype
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
-    if softcap is not None and not softcap > 0:
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(number(_HERE, "scale", scale))
+    if softcap is not None and not number(_HERE, "softcap", softcap) > 0:
         raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
     if window is not None and (type(window) is not int or window < 1):
         raise ShapeError(f"{_HERE}: window is {window!r}; it must be a whole number of at least 1")
-    if not 0 <= dropout < 1:
+    if not 0 <= number(_HERE, "dropout", dropout) < 1:
         raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
     mask, bias = _check_mask(mask, full, q), _check_bias(bias, full, q)
     sinks = _check_sinks(sinks, q)
     positions = (None, None)
-    if causal or window is not None:
+    if causal or window is not None or q_positions is not None or k_positions is not None:
         queries, keys = full[-2], full[-1]
         positions = (
             _positions("q_positions", q_positions, keys - queries, keys, q),
             _positions("k_positions", k_positions, 0, keys, q),
         )
-    drop = Drop.draw(dropout, generator) if dropout else None
-    limits = {"causal": bool(causal), "window": None if window is None else int(window)}
-    curve = {"scale": scale, "softcap": None if softcap is None else float(softcap)}
+    drop = Drop.draw(_HERE, dropout, generator) if dropout else None
+    limits = {"causal": bool(causal), "window": window}
+    shaping = {"scale": scale, "softcap": None if softcap is None else float(softcap)}
     if path == "spec" and dtypes.is_half(q.dtype):  # the kernels are given float32 by the engine
         q, k, v = (x.astype(dtypes.float32) for x in (q, k, v))
     attend = _path(path, full)
-    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **curve)
+    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **shaping)
     y = y if y.dtype == dtype else y.astype(dtype)
 
     def weights():
         allowed = may_attend(mask, *positions, **limits)
-        return attention_weights_spec(q, k, bias, sinks, allowed, **curve)
+        p = attention_weights_spec(q, k, bias, sinks, allowed, **shaping)
+        return p if p.dtype == dtype else p.astype(dtype)
 
-    if (watcher := lens.get()) is not None:
-        y = watcher.see(y, weights)
+    if (viewer := lens.get()) is not None:
+        y = viewer.see(y, weights)
     return (y, weights()) if return_weights else y
 
 
@@ -159,25 +160,19 @@ def _check_shapes(q, k, v):
     return (*q.shape[:-1], k.shape[-2])
 
 
-def _fits(shape, full):
-    """Whether ``shape`` broadcasts to ``full`` without adding to it."""
-    return len(shape) <= len(full) and all(
-        size in (1, whole) for size, whole in zip(reversed(shape), reversed(full))
-    )
-
-
 def _check_mask(mask, full, q):
     if mask is None:
         return None
-    mask = as_tensor(mask, q)
+    mask = as_tensors(_HERE, q=q, mask=mask)[1]
     if mask.dtype != dtypes.bool_:
         raise DTypeError(
-            f"{_HERE}: mask is {mask.dtype}; a mask is boolean, True where the query may attend. "
-            "Numbers to add to the scores are bias="
+            f"{_HERE}: mask is {mask.dtype}; a mask is boolean, True where the query may attend; "
+            "numbers to add to the scores are bias="
         )
-    if not _fits(mask.shape, full):
+    if not broadcasts_to(mask.shape, full):
         raise ShapeError(
-            f"{_HERE}: mask is {mask.shape}; it must broadcast to (..., H, T, S) = {full}"
+            f"{_HERE}: mask is {mask.shape}, q is {q.shape}; it must broadcast to "
+            f"(..., H, T, S) = {full}"
         )
     return mask
 
@@ -185,15 +180,16 @@ def _check_mask(mask, full, q):
 def _check_bias(bias, full, q):
     if bias is None:
         return None
-    bias = as_tensor(bias, q)
+    bias = as_tensors(_HERE, q=q, bias=bias)[1]
     if not dtypes.is_float(bias.dtype):
         raise DTypeError(
-            f"{_HERE}: bias is {bias.dtype}; a bias is float and is added to the scores. "
-            "A boolean that says who may attend is mask="
+            f"{_HERE}: bias is {bias.dtype}; a bias is float and is added to the scores; "
+            "a boolean that says who may attend is mask="
         )
-    if not _fits(bias.shape, full):
+    if not broadcasts_to(bias.shape, full):
         raise ShapeError(
-            f"{_HERE}: bias is {bias.shape}; it must broadcast to (..., H, T, S) = {full}"
+            f"{_HERE}: bias is {bias.shape}, q is {q.shape}; it must broadcast to "
+            f"(..., H, T, S) = {full}"
         )
     return bias
 
@@ -201,11 +197,11 @@ def _check_bias(bias, full, q):
 def _check_sinks(sinks, q):
     if sinks is None:
         return None
-    sinks = as_tensor(sinks, q)
+    sinks = as_tensors(_HERE, q=q, sinks=sinks)[1]
     if tuple(sinks.shape) != (q.shape[-3],) or not dtypes.is_float(sinks.dtype):
         raise ShapeError(
-            f"{_HERE}: sinks is {sinks.shape} {sinks.dtype}; it must be one float for each of the "
-            f"{q.shape[-3]} query heads"
+            f"{_HERE}: sinks is {sinks.shape} {sinks.dtype}, q is {q.shape}; there must be one "
+            f"float for each of the {q.shape[-3]} query heads"
         )
     return sinks
 
@@ -214,19 +210,22 @@ def _positions(name, given, first, end, q):
     """Positions as whole numbers, (length,) or (B, length): as given, else first..end−1."""
     if given is None:
         return arange(first, end, device=q.device)
-    given = as_tensor(given, q)
+    given = as_tensors(_HERE, **{"q": q, name: given})[1]
     batch, length = q.shape[:-3], end - first
     fits = given.ndim >= 1 and given.shape[-1] == length
     fits = fits and (
-        given.ndim == 1 or (given.ndim == len(batch) + 1 and _fits(given.shape[:-1], batch))
+        given.ndim == 1 or (given.ndim == len(batch) + 1 and broadcasts_to(given.shape[:-1], batch))
     )
     if not fits:
         raise ShapeError(
-            f"{_HERE}: {name} is {given.shape}; it must be ({length},), or one row for each "
-            f"sequence, {(*batch, length)}"
+            f"{_HERE}: {name} is {given.shape}, q is {q.shape}; it must be ({length},), or one row "
+            f"for each sequence, {(*batch, length)}"
         )
     if given.dtype.kind not in "iu":
         raise DTypeError(f"{_HERE}: {name} are {given.dtype}; positions are whole numbers")
     if length > 1 and bool((given[..., 1:] < given[..., :-1]).any()):
-        raise ShapeError(f"{_HERE}: {name} go backwards; positions must ascend along the sequence")
+        raise ShapeError(
+            f"{_HERE}: {name} go backwards, q is {q.shape}; positions must ascend along the "
+            "sequence"
+        )
     return given

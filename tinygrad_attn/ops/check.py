@@ -4,19 +4,24 @@ import math
 
 from ..backend import array_from, dtypes, is_array, quiet
 from ..core import Tensor
-from ..errors import DTypeError, ShapeError
+from ..errors import DeviceError, DTypeError, ShapeError
 
 __all__ = [
+    "along",
     "apply",
     "as_float",
     "as_shape",
     "as_tensor",
+    "as_tensors",
+    "broadcasts_to",
     "count_along",
     "kept_shape",
     "left_shape",
     "narrow",
     "normalize_axes",
     "normalize_axis",
+    "number",
+    "probability",
     "rounded",
     "sum_dtype",
     "whole_number",
@@ -25,21 +30,43 @@ __all__ = [
 
 
 def apply(op, x, *args):
-    """``op(x, *args)`` inside a derivative rule: recorded for a Tensor, bare for a raw array."""
+    """``op(x, *args)`` inside a derivative rule: recorded for a Tensor, bare for a raw array.
+
+    For ops that are ours alone, or do more than those of array libraries; any other a rule calls by
+    ``namespace(g)``.
+    """
     return op(x, *args) if isinstance(x, Tensor) else op.forward(x, *args)
 
 
-def as_tensor(x, *beside):
-    """``x`` as a Tensor, itself if it is one; numbers and lists on the device of ``beside``."""
+def as_tensor(x, *beside, where="tensor"):
+    """``x`` as a Tensor, itself if it is one; numbers and lists on the device of ``beside``.
+
+    Raises: DTypeError for what holds no numbers, ShapeError for ragged lists, in the name of the op
+    that asks, ``where``.
+    """
     if isinstance(x, Tensor):
         return x
     homes = (other.device for other in beside if isinstance(other, Tensor) and not is_array(x))
-    return Tensor(array_from(x, next(homes, None)))
+    return Tensor(array_from(x, next(homes, None), where))
 
 
-def as_float(x):
+def as_tensors(where, **operands):
+    """The operands of an op as Tensors, numbers and lists on the device of those that are Tensors.
+
+    Raises: as ``as_tensor``; DeviceError where they are in two places.
+    """
+    tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
+    if len({type(x.data) for x in tensors.values()}) > 1:
+        places = ", ".join(f'{name} is on "{x.device}"' for name, x in tensors.items())
+        raise DeviceError(
+            f"{where}: {places}; nothing moves by itself: bring them together with .to(device)"
+        )
+    return [as_tensor(x, *tensors.values(), where=where) for x in operands.values()]
+
+
+def as_float(x, where="tensor"):
     """``x`` as a Tensor of floats: whole numbers and booleans become float32."""
-    x = as_tensor(x)
+    x = as_tensor(x, where=where)
     return x if dtypes.is_float(x.dtype) else x.astype(dtypes.float32)
 
 
@@ -53,10 +80,25 @@ def whole_number(where, name, value):
     raise DTypeError(f"{where}: {name} is {value!r}; it must be a whole number")
 
 
-def as_shape(where, shape, free=False):
+def number(where, name, value):
+    """``value`` as a plain number of Python's. Raises: DTypeError for what is none."""
+    if dtypes.is_scalar(value):
+        return dtypes.plain(value)
+    raise DTypeError(f"{where}: {name} is {value!r:.60}; it must be a number")
+
+
+def probability(where, name, value):
+    """``value`` as a number in 0..1. Raises: DTypeError for no number, ShapeError outside."""
+    if 0 <= number(where, name, value) <= 1:
+        return value
+    raise ShapeError(f"{where}: {name} is {value}; a probability must be in 0..1")
+
+
+def as_shape(where, shape, free=False, x=None):
     """A tuple of sizes from ``(2, 3)``, ``((2, 3),)`` or ``5``; one may be −1 where ``free``.
 
-    Raises: DTypeError for a size that is no whole number, ShapeError for a negative one.
+    Raises: DTypeError for a size that is no whole number, ShapeError for a negative one, beside the
+    shape of ``x`` where that is what gets the new one.
     """
     if isinstance(shape, (tuple, list)) and len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
@@ -65,23 +107,35 @@ def as_shape(where, shape, free=False):
     for size in sizes:
         if size < 0 and not (free and size == -1 and sizes.count(-1) == 1):
             allowed = "sizes are not negative" + (", but for one −1" if free else "")
-            raise ShapeError(f"{where}: shape {sizes} has the size {size}; {allowed}")
+            beside = "" if x is None else f", x is {tuple(x.shape)}"
+            raise ShapeError(f"{where}: shape {sizes} has the size {size}{beside}; {allowed}")
     return sizes
 
 
-def normalize_axis(where, axis, of):
-    """One axis as a number in 0..ndim−1, ``of`` a tensor or a number of axes.
+def broadcasts_to(shape, whole):
+    """Whether ``shape`` broadcasts to ``whole`` without adding to it."""
+    pairs = zip(reversed(shape), reversed(whole))
+    return len(shape) <= len(whole) and all(size in (1, full) for size, full in pairs)
+
+
+def normalize_axis(where, axis, x, new=0):
+    """One axis of x, or of a result with so many ``new`` ones, as a number in 0..ndim−1.
 
     Raises: ShapeError for an axis that is not there, DTypeError for what is no whole number.
     """
-    ndim = of if isinstance(of, int) else of.ndim
+    ndim = x.ndim + new
     if type(axis) is not int:
         axis = whole_number(where, "axis", axis)
     if -ndim <= axis < ndim:
         return axis + ndim if axis < 0 else axis
     have = f"the axes are {-ndim} to {ndim - 1}" if ndim else "there are no axes"
-    shape = "" if isinstance(of, int) else f", x is {tuple(of.shape)}"
-    raise ShapeError(f"{where}: axis {axis} is out of range{shape}; {have}")
+    have += " in the result" if new else ""
+    raise ShapeError(f"{where}: axis {axis} is out of range, x is {tuple(x.shape)}; {have}")
+
+
+def along(axis, part):
+    """The index that takes ``part`` along ``axis``, and of all axes before it everything."""
+    return (slice(None),) * axis + (part,)
 
 
 def normalize_axes(where, x, axis):
@@ -91,7 +145,10 @@ def normalize_axes(where, x, axis):
     if isinstance(axis, (tuple, list)):
         axes = tuple([normalize_axis(where, a, x) for a in axis])
         if len(set(axes)) != len(axes):
-            raise ShapeError(f"{where}: axis {axis} names an axis twice; x is {tuple(x.shape)}")
+            raise ShapeError(
+                f"{where}: axis {axis} names an axis twice; x is {tuple(x.shape)}; each must be "
+                "another"
+            )
         return axes
     return (normalize_axis(where, axis, x),)
 
@@ -132,7 +189,7 @@ def kept_shape(shape, axes):
 
 
 def left_shape(shape, axes, keepdims):
-    """The shape of a result."""
+    """The shape of a result: without the reduced axes, or with 1 in place of them."""
     return (
         kept_shape(shape, axes)
         if keepdims

@@ -7,7 +7,7 @@ the whole gradient through at its bounds. Two arguments of ``maximum`` that tie 
 from ..backend import backend_of, dtypes, namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import apply, as_tensor
+from .check import apply, as_tensor, number
 from .numbers import operands, shared_namespace
 
 __all__ = ["clip", "maximum", "minimum", "nan_to_num", "where"]
@@ -44,7 +44,7 @@ def where(condition, a, b):
     has a derivative of its own, and 0·∞ is NaN: the gradient of ``where(x > 0, log(x), 0)`` at 0 is
     NaN, as in PyTorch. Choose before: ``log(where(x > 0, x, 1))``. Numbers hold unless they are 0.
     """
-    condition = as_tensor(condition, a, b)
+    condition = as_tensor(condition, a, b, where="where")
     return _where(condition if condition.dtype == dtypes.bool_ else condition != 0, a, b)
 
 
@@ -109,6 +109,9 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
 
     Infinities become the largest and the smallest number of the dtype unless told otherwise.
     """
+    for name, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        if value is not None or name == "nan":
+            number("nan_to_num", name, value)
     return namespace(x).nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 

@@ -6,10 +6,18 @@ no say in a dtype here either: a float32 tensor equals 0.1 where it holds float3
 
 import functools
 
-from ..backend import array_from, backend_of, dtypes, is_array, namespace, quiet
+from ..backend import (
+    array_from,
+    backend_of,
+    dtypes,
+    is_array,
+    namespace,
+    quiet,
+    require_real,
+)
 from ..core import primitive
 from ..errors import DTypeError
-from .check import as_tensor
+from .check import as_tensors
 from .numbers import all_whole, operands, shared_namespace
 
 __all__ = [
@@ -46,6 +54,7 @@ def of_arrays(function):
 
     def beside(home, a):
         if is_array(a):
+            require_real(function.__name__, a, a.dtype)
             return a
         if home and dtypes.is_scalar(a):
             return dtypes.plain(a)
@@ -117,7 +126,7 @@ def allclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 def array_equal(a, b):
     """Whether a and b have the same shape and equal elements; a Python bool."""
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("array_equal", a=a, b=b)
     return a.shape == b.shape and bool(equal(a, b).data.all())
 
 

@@ -4,10 +4,12 @@ Floats are made as float32 and whole numbers as int64 unless ``dtype`` says othe
 keeps the dtype that it has.
 """
 
+import math
+
 from ..backend import array_from, backend_of, dtypes, get_backend, is_array
 from ..core import Tensor, primitive
 from ..errors import DeviceError, DTypeError, ShapeError
-from .check import apply, as_shape, as_tensor, whole_number
+from .check import apply, as_shape, as_tensor, number, whole_number
 
 __all__ = [
     "arange",
@@ -44,7 +46,7 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
         tensor([[1., 2.],
                 [3., 4.]], requires_grad=True)
     """
-    dtype = None if dtype is None else dtypes.dtype(dtype)
+    dtype = None if dtype is None else dtypes.dtype(dtype, "tensor")
     if isinstance(data, Tensor) or (is_array(data) and backend_of(data).name != "cpu"):
         raw = data.data if isinstance(data, Tensor) else data
         made = to(Tensor(raw.copy()), device, dtype)
@@ -87,11 +89,7 @@ def from_numpy(array):
     return Tensor(cpu.xp.asarray(array))
 
 
-_DLPACK_DEVICES = {
-    1: "cpu",
-    2: "cuda:{}",
-    3: "cpu",
-}  # by DLPack's own numbers: CPU, CUDA, pinned host
+_DLPACK_DEVICES = {1: "cpu", 2: "cuda:{}", 3: "cpu"}  # by DLPack's numbers; 3 is pinned host memory
 
 
 def from_dlpack(data):
@@ -135,7 +133,7 @@ def to(x, *targets, device=None, dtype=None):
     Raises: DeviceError for a device that is not there, DTypeError for a dtype that no tensor can
     have.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="to")
     for target in targets:
         if isinstance(target, str) and not _names_dtype(target):
             if device is not None:
@@ -145,7 +143,7 @@ def to(x, *targets, device=None, dtype=None):
             if dtype is not None:
                 raise DTypeError(f"to: two dtypes, {dtype} and {target}; give one")
             dtype = target
-    if dtype is not None and dtypes.dtype(dtype) != x.dtype:
+    if dtype is not None and dtypes.dtype(dtype, "to") != x.dtype:
         x = x.astype(dtype)
     if device is not None:
         device, home = get_backend(device).validate(device), x.device
@@ -174,86 +172,108 @@ def cuda(x, device="cuda"):
 # ---- from nothing --------------------------------------------------------------------------------
 
 
-def _make(make, dtype, device, requires_grad=False):
+def _make(where, make, dtype, device, requires_grad=False):
     """The tensor that ``make(xp, dtype)`` makes on ``device``."""
-    backend = get_backend(device)
+    dtype, backend = dtypes.dtype(dtype, where), get_backend(device)
     with backend.on(device):
-        return Tensor(make(backend.xp, dtypes.dtype(dtype))).requires_grad_(requires_grad)
+        return Tensor(make(backend.xp, dtype)).requires_grad_(requires_grad)
 
 
 def zeros(*shape, dtype=dtypes.float32, device="cpu", requires_grad=False):
     """Zeros, float32 unless told otherwise: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     shape = as_shape("zeros", shape)
-    return _make(lambda xp, dtype: xp.zeros(shape, dtype), dtype, device, requires_grad)
+    return _make("zeros", lambda xp, dtype: xp.zeros(shape, dtype), dtype, device, requires_grad)
 
 
 def ones(*shape, dtype=dtypes.float32, device="cpu", requires_grad=False):
     """Ones, float32 unless told otherwise."""
     shape = as_shape("ones", shape)
-    return _make(lambda xp, dtype: xp.ones(shape, dtype), dtype, device, requires_grad)
+    return _make("ones", lambda xp, dtype: xp.ones(shape, dtype), dtype, device, requires_grad)
 
 
 def empty(*shape, dtype=dtypes.float32, device="cpu", requires_grad=False):
     """A tensor whose values are whatever the memory held, to be written before it is read."""
     shape = as_shape("empty", shape)
-    return _make(lambda xp, dtype: xp.empty(shape, dtype), dtype, device, requires_grad)
+    return _make("empty", lambda xp, dtype: xp.empty(shape, dtype), dtype, device, requires_grad)
 
 
 def full(shape, value, dtype=None, device="cpu", requires_grad=False):
-    """One number everywhere, of its own kind unless told otherwise: float32, int64 or bool."""
-    shape = as_shape("full", shape)
-    value = _number("full", value)
+    """One number everywhere, of its own kind unless told otherwise: float32, int64 or bool.
+
+    Raises: DTypeError for a number that ``dtype`` cannot hold: 0.5 among integers.
+    """
+    value = number("full", "value", value)
     dtype = type(value) if dtype is None else dtype
-    return _make(lambda xp, dtype: xp.full(shape, value, dtype), dtype, device, requires_grad)
+    return _full("full", as_shape("full", shape), value, dtype, device, requires_grad)
+
+
+def _full(where, shape, value, dtype, device, requires_grad):
+    dtype = dtypes.dtype(dtype, where)
+    held = array_from(value, None, where, dtype)
+    if not dtypes.is_float(dtype) and held != value:
+        raise DTypeError(
+            f"{where}: value is {value}, which {dtype} cannot hold; choose another dtype"
+        )
+    return _make(
+        where, lambda xp, dtype: xp.full(shape, value, dtype), dtype, device, requires_grad
+    )
 
 
 def zeros_like(x, dtype=None, device=None, requires_grad=False):
     """Zeros in the shape of x; of its dtype and on its device unless told otherwise."""
-    return _like(x, 0, dtype, device, requires_grad)
+    return _like("zeros_like", x, 0, dtype, device, requires_grad)
 
 
 def ones_like(x, dtype=None, device=None, requires_grad=False):
     """Ones in the shape of x; of its dtype and on its device unless told otherwise."""
-    return _like(x, 1, dtype, device, requires_grad)
+    return _like("ones_like", x, 1, dtype, device, requires_grad)
 
 
 def full_like(x, value, dtype=None, device=None, requires_grad=False):
-    """One number in the shape of x; of its dtype and on its device unless told otherwise."""
-    value = _number("full_like", value)
-    return _like(x, value, dtype, device, requires_grad)
+    """One number in the shape of x; of its dtype and on its device unless told otherwise.
+
+    Raises: DTypeError for a number that the dtype cannot hold.
+    """
+    value = number("full_like", "value", value)
+    return _like("full_like", x, value, dtype, device, requires_grad)
 
 
 def empty_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor in the shape of x whose values are whatever the memory held."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="empty_like")
     place = {"dtype": dtype or x.dtype, "device": device or x.device}
     return empty(x.shape, **place, requires_grad=requires_grad)
 
 
-def _like(x, value, dtype, device, requires_grad):
-    x = as_tensor(x)
-    return full(x.shape, value, dtype or x.dtype, device or x.device, requires_grad)
-
-
-def _number(where, value):
-    if not dtypes.is_scalar(value):
-        raise DTypeError(f"{where}: value is {value!r}; it must be a number")
-    return dtypes.plain(value)
+def _like(where, x, value, dtype, device, requires_grad):
+    x = as_tensor(x, where=where)
+    place = (dtype or x.dtype, device or x.device)
+    return _full(where, x.shape, value, *place, requires_grad)
 
 
 def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     """The numbers start, start + step, … before ``stop``; ``arange(n)`` counts 0…n−1.
 
     int64 for whole numbers, float32 as soon as one of the three is a float.
-    Raises: ShapeError for a step of 0.
+    Raises: ShapeError for a step of 0 or an infinite range, DTypeError for a number that ``dtype``
+    cannot hold.
     """
     start, stop = (0, start) if stop is None else (start, stop)
-    start, stop, step = (_number("arange", number) for number in (start, stop, step))
-    if step == 0:
-        raise ShapeError(f"arange: step is {step}; a step of 0 never arrives")
+    given = {"start": start, "stop": stop, "step": step}
+    start, stop, step = (number("arange", name, value) for name, value in given.items())
+    if step == 0 or not all(map(math.isfinite, (start, stop, step))):
+        raise ShapeError(
+            f"arange: start is {start}, stop is {stop}, step is {step}; all must be finite, and a "
+            "step of 0 never arrives"
+        )
     if dtype is None:
         dtype = dtypes.float32 if float in map(type, (start, stop, step)) else dtypes.int64
-    return _make(lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device)
+    count = math.ceil((stop - start) / step)
+    if count > 0:
+        array_from([start, start + (count - 1) * step], None, "arange", dtype)
+    return _make(
+        "arange", lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device
+    )
 
 
 def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device="cpu"):
@@ -261,13 +281,17 @@ def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device
     num = whole_number("linspace", "num", num)
     if num < 0:
         raise ShapeError(f"linspace: num is {num}; it must not be negative")
-    start, stop = _number("linspace", start), _number("linspace", stop)
+    start, stop = number("linspace", "start", start), number("linspace", "stop", stop)
     return _make(
-        lambda xp, dtype: xp.linspace(start, stop, num, endpoint).astype(dtype), dtype, device
+        "linspace",
+        lambda xp, dtype: xp.linspace(start, stop, num, endpoint).astype(dtype),
+        dtype,
+        device,
     )
 
 
 def eye(rows, columns=None, k=0, *, dtype=dtypes.float32, device="cpu"):
     """Ones on diagonal ``k`` of a matrix, zeros elsewhere; square unless told otherwise."""
     rows, columns = as_shape("eye", (rows, rows if columns is None else columns))
-    return _make(lambda xp, dtype: xp.eye(rows, columns, k, dtype), dtype, device)
+    k = whole_number("eye", "k", k)
+    return _make("eye", lambda xp, dtype: xp.eye(rows, columns, k, dtype), dtype, device)

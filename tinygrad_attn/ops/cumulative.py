@@ -21,7 +21,7 @@ __all__ = ["cumprod", "cumsum", "logcumsumexp"]
 
 def _line_up(where, x, axis):
     """x, and the axis to run along as a non-negative number; without one, all of x as one line."""
-    x = as_tensor(x)
+    x = as_tensor(x, where=where)
     if axis is None:
         return x.reshape(-1), 0
     return x, normalize_axis(where, axis, x)
@@ -114,9 +114,7 @@ def _logcumsumexp_x(g, x, y, axis):
     """exp(xᵢ − yᵢ)·sᵢ, where sᵢ = gᵢ + exp(yᵢ − yᵢ₊₁)·sᵢ₊₁. As y never falls, no exp overflows."""
     xp = namespace(g)
     x, y, g = (z.swapaxes(axis, -1) for z in (x, y, g))
-    base = xp.where(
-        y == -math.inf, 0, y
-    )  # −∞ − (−∞) is meant to be the share of nothing in nothing
+    base = xp.where(y == -math.inf, 0, y)  # nothing has no share in nothing: not −∞ − (−∞)
     s = _suffix_scan(xp.exp(y[..., :-1] - base[..., 1:]), g)
     return (xp.exp(x - base) * s).swapaxes(axis, -1)
 

@@ -26,7 +26,7 @@ _triu.derivatives(x=lambda g, k: namespace(g).triu(g, k))
 
 
 def _matrices(where, x, k):
-    x = as_tensor(x)
+    x = as_tensor(x, where=where)
     if x.ndim < 2:
         raise ShapeError(f"{where}: x is {tuple(x.shape)}; it must have two axes at least")
     return x, whole_number(where, "the offset", k)
@@ -53,11 +53,15 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 
     ∂L/∂x = g on that diagonal, 0 elsewhere.
     """
-    x, offset = _matrices("diagonal", x, offset)
-    axes = normalize_axis("diagonal", axis1, x), normalize_axis("diagonal", axis2, x)
+    return _diagonal("diagonal", x, offset, axis1, axis2)
+
+
+def _diagonal(where, x, offset, axis1, axis2):
+    x, offset = _matrices(where, x, offset)
+    axes = normalize_axis(where, axis1, x), normalize_axis(where, axis2, x)
     if axes[0] == axes[1]:
         raise ShapeError(
-            f"diagonal: axis1 and axis2 are both {axis1}; x is {tuple(x.shape)}; they must differ"
+            f"{where}: axis1 and axis2 are both {axis1}; x is {tuple(x.shape)}; they must differ"
         )
     x = moveaxis(x, axes, (-2, -1))
     i, j = _diagonal_index(namespace(x.data), *x.shape[-2:], offset)
@@ -69,7 +73,7 @@ def diag(x, k=0):
 
     ∂L/∂x = the opposite of g.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="diag")
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -80,4 +84,4 @@ def diag(x, k=0):
 
 def trace(x, offset=0, axis1=0, axis2=1):
     """Sum of a diagonal  y = Σᵢ xᵢ,ᵢ₊ₖ,  k = ``offset``.   ∂L/∂x = g on the diagonal, else 0."""
-    return sum(diagonal(x, offset, axis1, axis2), axis=-1)
+    return sum(_diagonal("trace", x, offset, axis1, axis2), axis=-1)

@@ -22,25 +22,21 @@ from .shape import transpose
 __all__ = ["einsum"]
 
 
-# ---- two operands -----------------------------------------------------------------------------
+# ---- two operands --------------------------------------------------------------------------------
 
 
 @primitive
 def _einsum(a, b, of_a, of_b, of_y):
     if not any(label in of_b and label not in of_y for label in of_a):
         return _spread(a, of_a, of_y) * _spread(b, of_b, of_y)
-    if (
-        of_y and of_y[-1] not in of_b
-    ):  # the columns are next to each other in memory, so let them be
-        a, b, of_a, of_b = b, a, of_b, of_a  # what y has last
+    if of_y and of_y[-1] not in of_b:  # columns end up side by side, as the last axis of y has to
+        a, b, of_a, of_b = b, a, of_b, of_a
     stack = [label for label in of_y if label in of_a and label in of_b]
     summed = [label for label in of_a if label in of_b and label not in of_y]
     rows = [label for label in of_a if label not in of_b]
     columns = [label for label in of_b if label not in of_a]
-    left, right = (
-        _matrices(a, of_a, stack, rows, summed),
-        _matrices(b, of_b, stack, summed, columns),
-    )
+    left = _matrices(a, of_a, stack, rows, summed)
+    right = _matrices(b, of_b, stack, summed, columns)
     sizes = {**dict(zip(of_a, a.shape)), **dict(zip(of_b, b.shape))}
     order = stack + rows + columns
     y = backend_of(a).matmul(left, right).reshape([sizes[label] for label in order])
@@ -78,7 +74,7 @@ def _spread(x, labels, wanted):
     return x.reshape([next(sizes) if label in labels else 1 for label in wanted])
 
 
-# ---- any number of them -----------------------------------------------------------------------
+# ---- any number of them --------------------------------------------------------------------------
 
 
 def einsum(subscripts: str, *xs):
@@ -109,7 +105,7 @@ def einsum(subscripts: str, *xs):
             'einsum: the subscripts are a string such as "ij,jk->ik", '
             f"not {type(subscripts).__name__}"
         )
-    xs = [as_tensor(x) for x in xs]
+    xs = [as_tensor(x, where="einsum") for x in xs]
     problem = _Problem(subscripts, xs)
     terms, output = problem.label()
     sizes = problem.sizes(terms)
@@ -174,7 +170,7 @@ def _cost(pair, operands, sizes):
     return math.prod(sizes[label] for label in {*operands[i][1], *operands[j][1]})
 
 
-# ---- what the subscripts say ------------------------------------------------------------------
+# ---- what the subscripts say ---------------------------------------------------------------------
 
 
 class _Problem:

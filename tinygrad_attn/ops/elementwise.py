@@ -2,6 +2,9 @@
 
 In every rule ``g`` is ∂L/∂y, the gradient that arrives; the rule gives ∂L/∂(argument). Broadcasting
 needs no thought here: the engine sums each result back to the shape of its argument.
+
+``namespace(x)`` is the library that computes with x: NumPy or CuPy, and in a rule of a higher order
+this very package. ``@quiet`` marks an op whose limits are values: 1/0 is ∞, with no warning.
 """
 
 from ..backend import namespace, quiet

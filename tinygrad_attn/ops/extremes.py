@@ -61,7 +61,7 @@ def max(x, axis=None, keepdims=False):
 
     Raises: ShapeError where there is nothing to choose from.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="max")
     return _max(x, axes_with_elements("max", x, axis), keepdims)
 
 
@@ -70,7 +70,7 @@ def min(x, axis=None, keepdims=False):
 
     Raises: ShapeError where there is nothing to choose from.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="min")
     return _min(x, axes_with_elements("min", x, axis), keepdims)
 
 
@@ -98,7 +98,7 @@ def argmin(x, axis=None, keepdims=False):
 
 
 def _where_extreme(where, op, x, axis, keepdims):
-    x = as_tensor(x)
+    x = as_tensor(x, where=where)
     axis = None if axis is None else normalize_axis(where, axis, x)
     axes_with_elements(where, x, axis)
     return op(x, axis, keepdims)
@@ -124,17 +124,17 @@ def _count_nonzero(x, axes, keepdims):
 
 def all(x, axis=None, keepdims=False):
     """Whether every element over ``axis`` is true, that is not 0; of nothing, True."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="all")
     return _all(x, normalize_axes("all", x, axis), keepdims)
 
 
 def any(x, axis=None, keepdims=False):
     """Whether some element over ``axis`` is true, that is not 0; of nothing, False."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="any")
     return _any(x, normalize_axes("any", x, axis), keepdims)
 
 
 def count_nonzero(x, axis=None, keepdims=False):
     """How many elements over ``axis`` are not 0, as int64."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="count_nonzero")
     return _count_nonzero(x, normalize_axes("count_nonzero", x, axis), keepdims)

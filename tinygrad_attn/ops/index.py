@@ -14,7 +14,7 @@ from ..core import Tensor, primitive
 from ..core.graph import is_grad_enabled, mark_written
 from ..errors import DTypeError, GraphError, ShapeError
 from .check import apply, as_tensor, narrow, wide
-from .position import fitting, resolve
+from .position import bad_slice, fitting, resolve
 
 __all__ = ["index_add", "index_put"]
 
@@ -29,7 +29,10 @@ def gather(x, index, distinct):
     ``index`` is a tuple in the form that ``resolve`` makes; ``distinct`` says that it names no
     element twice, as no slice or mask can.
     """
-    return x[index]
+    try:
+        return x[index]
+    except (TypeError, ValueError) as error:
+        raise bad_slice("getitem", x, index) from error
 
 
 @primitive
@@ -51,18 +54,21 @@ scatter.derivatives(values=lambda g, index, distinct: apply(gather, g, index, di
 
 
 @primitive
-def overwrite(x, index, values, distinct):
-    """x with ``values`` at ``index``.   ∂L/∂x = g, 0 at the index;  ∂L/∂values = g[index]."""
+def overwrite(x, index, values, distinct, where):
+    """x with ``values`` at ``index``.   ∂L/∂x = g, 0 at the index;  ∂L/∂values = g[index].
+
+    Errors are raised in the name of the op that asks, ``where``.
+    """
     y = namespace(x).array(x)
-    _write("index_put", y, index, values)
+    _write(where, y, index, values)
     return y
 
 
 @primitive
-def add_at(x, index, values, distinct):
+def add_at(x, index, values, distinct, where):
     """x with ``values`` added at ``index``.   ∂L/∂x = g,  ∂L/∂values = g[index]."""
     y = namespace(x).array(wide(x))
-    _write("index_add", y, index, values, adds=True, distinct=distinct)
+    _write(where, y, index, values, adds=True, distinct=distinct)
     return narrow(y, x)
 
 
@@ -76,12 +82,19 @@ def _write(where, y, index, values, adds=False, distinct=True):
         else:
             backend_of(y).index_add(y, index, values)
     except ValueError as error:
+        if not hasattr(values, "shape"):
+            raise bad_slice(where, y, index) from error
         raise ShapeError(
             f"{where}: values are {tuple(values.shape)}, but the index names "
             f"{tuple(y[index].shape)} of x {tuple(y.shape)}; values must broadcast to that"
         ) from error
-    except (TypeError, OverflowError) as error:
-        raise DTypeError(f"{where}: {error}; x is {tuple(y.shape)} {y.dtype}") from error
+    except TypeError as error:
+        raise bad_slice(where, y, index) from error
+    except OverflowError as error:
+        raise DTypeError(
+            f"{where}: {values} is out of bounds for x, which is {tuple(y.shape)} {y.dtype}; cast "
+            "x with astype"
+        ) from error
 
 
 def _read_back(g, index, values_shape, distinct):
@@ -91,7 +104,10 @@ def _read_back(g, index, values_shape, distinct):
 
 
 def _read_back_last(g, x_shape, index, values_shape, distinct):
-    """The same, but 0 for a value that another one overwrote at the same element."""
+    """The same, but 0 for a value that another one overwrote at the same element.
+
+    Each value leaves its number where it is written. Whoever reads his own there was the last.
+    """
     part = _read_back(g, index, values_shape, distinct)
     if distinct:
         return part
@@ -103,7 +119,7 @@ def _read_back_last(g, x_shape, index, values_shape, distinct):
 
 
 overwrite.derivatives(
-    x=lambda g, index, distinct: apply(overwrite, g, index, 0, distinct),
+    x=lambda g, index, distinct, where: apply(overwrite, g, index, 0, distinct, where),
     values=_read_back_last,
 )
 add_at.derivatives(x=lambda g: g, values=_read_back)
@@ -129,9 +145,9 @@ def index_put(x, index, values):
     Raises: IndexRangeError for a position that is not there, ShapeError for values that do not fit,
     DTypeError for values that x cannot hold: floats in whole numbers.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="index_put")
     index, distinct = resolve("index_put", x, index)
-    return overwrite(x, index, fitting("index_put", x, values), distinct)
+    return overwrite(x, index, fitting("index_put", x, values), distinct, "index_put")
 
 
 def index_add(x, index, values):
@@ -140,9 +156,9 @@ def index_add(x, index, values):
     Where the index names an element several times, all of its values are added.
     Raises: as ``index_put``.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="index_add")
     index, distinct = resolve("index_add", x, index)
-    return add_at(x, index, fitting("index_add", x, values), distinct)
+    return add_at(x, index, fitting("index_add", x, values), distinct, "index_add")
 
 
 def setitem(x, index, values):
@@ -161,7 +177,7 @@ def setitem(x, index, values):
                 f"setitem: x {tuple(x.shape)} is a leaf that requires a gradient, so its values "
                 "are given; write under no_grad(), or make a new tensor with index_put"
             )
-        written = overwrite(x, index, values, distinct)
+        written = overwrite(x, index, values, distinct, "setitem")
         x.data, x.node = written.data, written.node
         return
     if not _is_writeable(x.data):

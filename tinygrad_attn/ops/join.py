@@ -4,12 +4,13 @@ Where an element was copied its gradient is the sum over the copies; where tenso
 gets back the part of the gradient that it went to.
 """
 
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 
 from ..backend import namespace
-from ..core import primitive
+from ..core import Tensor, primitive
 from ..errors import DTypeError, ShapeError
-from .check import as_shape, as_tensor, normalize_axis, whole_number
+from .check import along, as_shape, as_tensor, broadcasts_to, normalize_axis, whole_number
 from .shape import expand_dims, flatten
 
 __all__ = [
@@ -42,10 +43,9 @@ def broadcast_to(x, shape):
     No memory is copied: every copy is the same element.
     Raises: ShapeError where ``shape`` would not leave every other size of x as it is.
     """
-    x = as_tensor(x)
-    shape = as_shape("broadcast_to", shape)
-    extra = len(shape) - x.ndim
-    if extra < 0 or any(n != m and n != 1 for n, m in zip(x.shape, shape[extra:])):
+    x = as_tensor(x, where="broadcast_to")
+    shape = as_shape("broadcast_to", shape, x=x)
+    if not broadcasts_to(x.shape, shape):
         raise ShapeError(
             f"broadcast_to: x is {tuple(x.shape)}, which does not broadcast to {shape}; "
             "counted from the last axis, sizes must be equal, or 1 in x"
@@ -55,7 +55,7 @@ def broadcast_to(x, shape):
 
 def broadcast_arrays(*xs):
     """The tensors, each broadcast to the shape that all of them have in common, as a tuple."""
-    xs = [as_tensor(x) for x in xs]
+    xs = [as_tensor(x, where="broadcast_arrays") for x in xs]
     shape = common_shape("broadcast_arrays", *(x.shape for x in xs))
     return tuple([broadcast_to(x, shape) for x in xs])
 
@@ -83,7 +83,7 @@ def meshgrid(*xs, indexing="xy"):
     """
     if indexing not in ("xy", "ij"):
         raise ShapeError(f'meshgrid: indexing is {indexing!r}; it must be "xy" or "ij"')
-    xs = [as_tensor(x) for x in xs]
+    xs = [as_tensor(x, where="meshgrid") for x in xs]
     for i, x in enumerate(xs):
         if x.ndim > 1:
             raise ShapeError(f"meshgrid: tensor {i} is {tuple(x.shape)}; each must have one axis")
@@ -98,8 +98,8 @@ def meshgrid(*xs, indexing="xy"):
 
 def tile(x, reps):
     """x beside itself, ``reps[i]`` times along axis i.   ∂L/∂x = g, summed over the tiles."""
-    x = as_tensor(x)
-    reps = as_shape("tile", reps)
+    x = as_tensor(x, where="tile")
+    reps = as_shape("tile", reps, x=x)
     ndim = max(x.ndim, len(reps))
     shape = (1,) * (ndim - x.ndim) + tuple(x.shape)
     reps = (1,) * (ndim - len(reps)) + reps
@@ -115,11 +115,11 @@ def repeat(x, repeats, axis=None):
     flattened.
     Raises: ShapeError for a negative number, or not one for each element.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="repeat")
     if axis is None:
         x, axis = x.reshape(-1), 0
     axis = normalize_axis("repeat", axis, x)
-    counts = as_tensor(repeats)
+    counts = as_tensor(repeats, where="repeat")
     if counts.size and counts.dtype.kind not in "iu":
         raise DTypeError(f"repeat: repeats is {counts.dtype}; it must be whole numbers")
     if counts.shape not in ((), (1,), (x.shape[axis],)):
@@ -129,20 +129,17 @@ def repeat(x, repeats, axis=None):
         )
     counts = counts.reshape(-1).tolist()
     if any(count < 0 for count in counts):
-        raise ShapeError(f"repeat: repeats is {counts}; no number may be negative")
+        raise ShapeError(
+            f"repeat: repeats is {counts}, x is {tuple(x.shape)}; no number may be negative"
+        )
     if len(counts) != x.shape[axis] or len(counts) == 1:
         shape = [*x.shape[: axis + 1], counts[0], *x.shape[axis + 1 :]]
         return flatten(broadcast_to(expand_dims(x, axis + 1), shape), axis, axis + 1)
     which = [i for i, count in enumerate(counts) for _ in range(count)]
-    return x[(slice(None),) * axis + (which,)]
+    return x[along(axis, which)]
 
 
 # ---- joining and taking apart --------------------------------------------------------------------
-
-
-def _along(axis, part):
-    """The index that takes ``part`` along ``axis`` and all of the other axes."""
-    return (slice(None),) * axis + (part,)
 
 
 @primitive
@@ -153,7 +150,7 @@ def _concatenate(*xs, axis=0):
 def _concatenate_x(g, i, xs_shape, axis):
     """The part of g that xᵢ went to."""
     *_, start, stop = accumulate([shape[axis] for shape in xs_shape[: i + 1]], initial=0)
-    return g[_along(axis, slice(start, stop))]
+    return g[along(axis, slice(start, stop))]
 
 
 _concatenate.derivatives(xs=_concatenate_x)
@@ -183,7 +180,7 @@ def _stack(*xs, axis=0):
     return namespace(xs[0]).stack(xs, axis=axis)
 
 
-_stack.derivatives(xs=lambda g, i, axis: g[_along(axis, i)])
+_stack.derivatives(xs=lambda g, i, axis: g[along(axis, i)])
 
 
 def stack(xs, axis=0):
@@ -192,7 +189,7 @@ def stack(xs, axis=0):
     Raises: ShapeError for no tensors, or for shapes that differ.
     """
     xs = _tensors("stack", xs)
-    axis = normalize_axis("stack", axis, xs[0].ndim + 1)
+    axis = normalize_axis("stack", axis, xs[0], new=1)
     for i, x in enumerate(xs):
         if x.shape != xs[0].shape:
             raise ShapeError(
@@ -203,7 +200,9 @@ def stack(xs, axis=0):
 
 
 def _tensors(where, xs):
-    xs = [as_tensor(x) for x in xs]
+    if not isinstance(xs, (Tensor, Iterable)) or isinstance(xs, str):
+        raise DTypeError(f"{where}: xs is {xs!r:.60}; it must be a sequence of tensors")
+    xs = [as_tensor(x, where=where) for x in xs]
     if not xs:
         raise ShapeError(f"{where}: the sequence of tensors is empty; give one at least")
     return xs
@@ -220,7 +219,7 @@ def split(x, parts, axis=0):
 
     Raises: ShapeError where the parts would not be equal.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="split")
     axis = normalize_axis("split", axis, x)
     size = x.shape[axis]
     if isinstance(parts, (tuple, list)):
@@ -234,11 +233,11 @@ def split(x, parts, axis=0):
             )
         places = range(size // count, size, size // count) if size else [0] * (count - 1)
     edges = [0, *places, size]
-    return tuple([x[_along(axis, slice(i, j))] for i, j in pairwise(edges)])
+    return tuple([x[along(axis, slice(i, j))] for i, j in pairwise(edges)])
 
 
 def unstack(x, axis=0):
     """The slices of x along ``axis``, which vanishes, as a tuple."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="unstack")
     axis = normalize_axis("unstack", axis, x)
-    return tuple([x[_along(axis, i)] for i in range(x.shape[axis])])
+    return tuple([x[along(axis, i)] for i in range(x.shape[axis])])

@@ -9,15 +9,16 @@ import math
 from ..backend import backend_of, dtypes, is_array, namespace
 from ..core import primitive
 from ..errors import DTypeError, ShapeError
-from .check import apply, as_tensor, normalize_axes
+from .check import apply, as_tensors, normalize_axes, number
 from .einsum import contract
 from .elementwise import multiply
+from .join import common_shape
 from .reduce import norm
 
 __all__ = ["cdist", "dot", "inner", "kron", "matmul", "outer", "tensordot", "vdot"]
 
 
-# ---- the matrix product -----------------------------------------------------------------------
+# ---- the matrix product --------------------------------------------------------------------------
 
 
 @primitive
@@ -107,7 +108,7 @@ def _explain(a, b):
         )
 
 
-# ---- products that are made of it -------------------------------------------------------------
+# ---- products that are made of it ----------------------------------------------------------------
 
 
 def tensordot(a, b, axes=2):
@@ -119,7 +120,7 @@ def tensordot(a, b, axes=2):
     Shapes: for one pair, (..., k, ...) and (..., k, ...) → the other axes of a, then those of b.
     Raises: ShapeError where paired sizes differ, an axis is named twice or does not exist.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("tensordot", a=a, b=b)
     return _sum_over("tensordot", a, b, *_paired_axes(a, b, axes))
 
 
@@ -131,7 +132,7 @@ def dot(a, b):
 
     Raises: ShapeError where these sizes differ.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("dot", a=a, b=b)
     if not (a.ndim and b.ndim):
         return multiply(a, b)
     return _sum_over("dot", a, b, (a.ndim - 1,), (max(b.ndim - 2, 0),))
@@ -142,7 +143,7 @@ def inner(a, b):
 
     Raises: ShapeError where the last sizes differ.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("inner", a=a, b=b)
     if not (a.ndim and b.ndim):
         return multiply(a, b)
     return _sum_over("inner", a, b, (a.ndim - 1,), (b.ndim - 1,))
@@ -153,7 +154,7 @@ def vdot(a, b):
 
     Raises: ShapeError where the numbers of elements differ.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("vdot", a=a, b=b)
     if a.size != b.size:
         raise ShapeError(f"vdot: a is {a.shape}, b is {b.shape}; they must have as many elements")
     return matmul(a.reshape(a.size), b.reshape(b.size))
@@ -161,7 +162,7 @@ def vdot(a, b):
 
 def outer(a, b):
     """Outer product  y[i, j] = aᵢ·bⱼ  of all elements:  shapes (m,), (n,) → (m, n)."""
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("outer", a=a, b=b)
     return multiply(a.reshape(a.size, 1), b.reshape(b.size))
 
 
@@ -170,7 +171,7 @@ def kron(a, b):
 
     Shapes: (m, n, ...), (p, q, ...) → (m·p, n·q, ...); the one with fewer axes gets more in front.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("kron", a=a, b=b)
     ndim = max(a.ndim, b.ndim)
     a_sizes = (1,) * (ndim - a.ndim) + a.shape
     b_sizes = (1,) * (ndim - b.ndim) + b.shape
@@ -190,12 +191,13 @@ def cdist(a, b, p=2.0):
     Shapes: (..., m, d), (..., n, d) → (..., m, n).
     Raises: ShapeError where the widths differ, stacks do not broadcast, or p is negative.
     """
-    a, b = as_tensor(a, b), as_tensor(b, a)
+    a, b = as_tensors("cdist", a=a, b=b)
     operands = f"a is {a.shape}, b is {b.shape}"
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
         raise ShapeError(f"cdist: {operands}; both must be rows of one width, (..., rows, width)")
-    if not p >= 0:
+    if not number("cdist", "p", p) >= 0:
         raise ShapeError(f"cdist: p is {p}; it must be 0 or more ({operands})")
+    common_shape(f"cdist: {operands}, stacks", a.shape[:-2], b.shape[:-2])
     xp = namespace(a)
     return norm(xp.expand_dims(a, -2) - xp.expand_dims(b, -3), ord=p, axis=-1)
 
@@ -204,7 +206,10 @@ def _paired_axes(a, b, axes):
     """The axes of a and those of b that ``tensordot`` sums over, as two tuples of one length."""
     if isinstance(axes, (tuple, list)):
         if len(axes) != 2:
-            raise ShapeError(f"tensordot: axes is {axes}; give a number, or (axes of a, axes of b)")
+            raise ShapeError(
+                f"tensordot: axes is {axes}, a is {a.shape}, b is {b.shape}; give a number, or "
+                "(axes of a, axes of b)"
+            )
         pair = normalize_axes("tensordot", a, axes[0]), normalize_axes("tensordot", b, axes[1])
     else:
         if not hasattr(axes, "__index__"):
@@ -219,7 +224,8 @@ def _paired_axes(a, b, axes):
         pair = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     if len(pair[0]) != len(pair[1]):
         raise ShapeError(
-            f"tensordot: axes pairs {axes[0]} with {axes[1]}; give as many of a as of b"
+            f"tensordot: axes pairs {axes[0]} with {axes[1]}, a is {a.shape}, b is {b.shape}; give "
+            "as many of a as of b"
         )
     return pair
 

@@ -7,7 +7,14 @@ number that means nothing. The mean of no losses, of an empty or an all-ignored 
 
 from ..errors import DTypeError, ShapeError
 from .activations import softplus
-from .check import as_float, as_tensor, normalize_axis
+from .check import (
+    as_float,
+    as_tensors,
+    broadcasts_to,
+    normalize_axis,
+    number,
+    whole_number,
+)
 from .choice import where
 from .compare import isinf
 from .elementwise import absolute, square
@@ -29,7 +36,7 @@ __all__ = [
 ]
 
 
-# ---- numbers ------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 
 
 def mse_loss(prediction, target, reduction="mean"):
@@ -57,7 +64,7 @@ def smooth_l1_loss(prediction, target, reduction="mean", beta=1.0):
     Raises: ShapeError for different shapes or a negative beta; DTypeError for an unknown reduction.
     Reference: Girshick, "Fast R-CNN", arXiv:1504.08083.
     """
-    if not beta >= 0:
+    if not number("smooth_l1_loss", "beta", beta) >= 0:
         raise ShapeError(f"smooth_l1_loss: beta is {beta}; it must be 0 or more")
     prediction, target = _pair("smooth_l1_loss", prediction, target, reduction)
     difference = prediction - target
@@ -71,7 +78,7 @@ def huber_loss(prediction, target, reduction="mean", delta=1.0):
     Raises: ShapeError for different shapes or a delta ≤ 0; DTypeError for an unknown reduction.
     Reference: Huber, "Robust Estimation of a Location Parameter", 1964.
     """
-    if not delta > 0:
+    if not number("huber_loss", "delta", delta) > 0:
         raise ShapeError(f"huber_loss: delta is {delta}; it must be greater than 0")
     prediction, target = _pair("huber_loss", prediction, target, reduction)
     return _reduced(_round_tip(prediction - target, delta), reduction)
@@ -85,7 +92,7 @@ def _round_tip(difference, width):
     return near + where(is_near, 0, (size - 0.5 * width) * width)
 
 
-# ---- probabilities ------------------------------------------------------------------------------
+# ---- probabilities -------------------------------------------------------------------------------
 
 
 def binary_cross_entropy_with_logits(
@@ -147,8 +154,11 @@ def nll_loss(log_probs, target, axis=-1, weight=None, ignore_index=-100, reducti
     Raises: ShapeError, DTypeError for what does not fit; IndexRangeError for a class not in 0..V−1.
     """
     _check_reduction("nll_loss", reduction)
-    log_probs, target = as_float(log_probs), as_tensor(target, log_probs)
-    weight = None if weight is None else as_tensor(weight, log_probs)
+    whole_number("nll_loss", "ignore_index", ignore_index)
+    log_probs, target = as_tensors("nll_loss", log_probs=log_probs, target=target)
+    log_probs = as_float(log_probs)
+    if weight is not None:
+        weight = as_tensors("nll_loss", log_probs=log_probs, weight=weight)[1]
     axis = normalize_axis("nll_loss", axis, log_probs)
     log_probs = moveaxis(log_probs, axis, -1)
     _check_classes(log_probs, target, weight, ignore_index)
@@ -167,14 +177,14 @@ def _times(t, z):
     return t * where((t == 0) & isinf(z), 0, z)
 
 
-# ---- what losses share --------------------------------------------------------------------------
+# ---- what losses share ---------------------------------------------------------------------------
 
 
 def _pair(where, prediction, target, reduction, name="prediction"):
     """Prediction and target as tensors, of one shape."""
     _check_reduction(where, reduction)
+    prediction, target = as_tensors(where, **{name: prediction, "target": target})
     prediction = as_float(prediction)
-    target = as_tensor(target, prediction)
     if prediction.shape != target.shape:
         raise ShapeError(
             f"{where}: {name} is {prediction.shape}, target is {target.shape}; "
@@ -196,9 +206,8 @@ def _reduced(losses, reduction):
 
 def _factor(where, name, factor, logits):
     """A weight as a tensor that broadcasts to the logits without widening them."""
-    factor = as_tensor(factor, logits)
-    pairs = zip(reversed(factor.shape), reversed(logits.shape))
-    if factor.ndim > logits.ndim or any(m not in (1, n) for m, n in pairs):
+    factor = as_tensors(where, logits=logits, **{name: factor})[1]
+    if not broadcasts_to(factor.shape, logits.shape):
         raise ShapeError(
             f"{where}: {name} is {factor.shape}, logits are {logits.shape}; counted from the last "
             f"axis, each size of {name} must be 1 or that of the logits"
@@ -211,8 +220,8 @@ def _check_classes(log_probs, target, weight, ignore_index):
     *rest, classes = log_probs.shape
     if target.shape != tuple(rest):
         raise ShapeError(
-            f"nll_loss: target is {target.shape}, log_probs without their classes are "
-            f"{tuple(rest)}; the shapes must be equal"
+            f"nll_loss: target is {target.shape}, log_probs are {log_probs.shape}, classes last; "
+            f"the target must be {tuple(rest)}"
         )
     if target.dtype.kind not in "iu":
         raise DTypeError(f"nll_loss: target is {target.dtype}; classes are whole numbers")
@@ -220,6 +229,6 @@ def _check_classes(log_probs, target, weight, ignore_index):
     check_ids("nll_loss", "target", target, classes, table, ignore=ignore_index)
     if weight is not None and weight.shape != (classes,):
         raise ShapeError(
-            f"nll_loss: weight is {weight.shape}, log_probs have {classes} classes; "
-            f"weight must be ({classes},)"
+            f"nll_loss: weight is {weight.shape}, log_probs are {log_probs.shape}, of {classes} "
+            f"classes; weight must be ({classes},)"
         )

@@ -69,38 +69,33 @@ UNARY = {
     "__invert__": compare.invert,
 }
 
+PAGES = {  # page of ops -> those of it that are methods too
+    activations: "relu sigmoid",
+    choice: "clip maximum minimum",
+    compare: "isfinite isinf isnan",
+    create: "cpu cuda to",
+    cumulative: "cumprod cumsum logcumsumexp",
+    diagonals: "diagonal trace tril triu",
+    elementwise: "abs reciprocal rsqrt sign sqrt square",
+    extremes: "all any argmax argmin max min",
+    functions: "cos erf exp log log1p sin tanh",
+    index: "index_add index_put",
+    join: "broadcast_to repeat split tile unstack",
+    linalg: "dot matmul",
+    order: "argsort nonzero sort topk",
+    reduce: "logsumexp mean norm prod std sum var",
+    rounding: "ceil floor round trunc",
+    select: "masked_fill take",
+    shape: "astype copy expand_dims flatten flip moveaxis ravel reshape roll squeeze swapaxes "
+    "transpose unflatten",
+}
+
 METHODS = {
     "backward": backward,
-    "__round__": rounding.round,
-    **{name: getattr(activations, name) for name in "relu sigmoid".split()},
-    **{name: getattr(choice, name) for name in "clip maximum minimum".split()},
-    **{name: getattr(compare, name) for name in "isfinite isinf isnan".split()},
-    **{
-        name: getattr(elementwise, name) for name in "abs reciprocal rsqrt sign sqrt square".split()
-    },
-    **{name: getattr(functions, name) for name in "cos erf exp log log1p sin tanh".split()},
-    **{name: getattr(rounding, name) for name in "ceil floor round trunc".split()},
     "__getitem__": index.getitem,
     "__setitem__": index.setitem,
-    **{name: getattr(create, name) for name in "cpu cuda to".split()},
-    **{name: getattr(cumulative, name) for name in "cumprod cumsum logcumsumexp".split()},
-    **{name: getattr(diagonals, name) for name in "diagonal trace tril triu".split()},
-    **{name: getattr(index, name) for name in "index_add index_put".split()},
-    **{name: getattr(select, name) for name in "masked_fill take".split()},
-    **{name: getattr(join, name) for name in "broadcast_to repeat split tile unstack".split()},
-    **{name: getattr(linalg, name) for name in "dot matmul".split()},
-    **{name: getattr(order, name) for name in "argsort nonzero sort topk".split()},
-    **{name: getattr(extremes, name) for name in "all any argmax argmin max min".split()},
-    **{name: getattr(reduce, name) for name in "logsumexp mean norm prod std sum var".split()},
-    **{
-        name: getattr(shape, name)
-        for name in "astype copy expand_dims flatten flip moveaxis".split()
-    },
-    **{
-        name: getattr(shape, name)
-        for name in "ravel reshape roll squeeze swapaxes transpose".split()
-    },
-    **{name: getattr(shape, name) for name in "unflatten".split()},
+    "__round__": rounding.round,
+    **{name: getattr(page, name) for page, names in PAGES.items() for name in names.split()},
 }
 
 PROPERTIES = {"T": shape.transpose, "mT": shape.matrix_transpose}

@@ -7,8 +7,9 @@ the positions first, and then gathers.
 from ..backend import dtypes, namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import as_tensor, normalize_axis, whole_number
+from .check import along, as_tensor, as_tensors, normalize_axis, whole_number
 from .index import gather
+from .position import one_a_line
 
 __all__ = ["argsort", "nonzero", "searchsorted", "sort", "topk"]
 
@@ -28,7 +29,7 @@ def argsort(x, axis=-1, descending=False):
 
     Equals keep their order; NaN counts as the largest.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="argsort")
     return _argsort(x, normalize_axis("argsort", axis, x), descending)
 
 
@@ -37,7 +38,7 @@ def sort(x, axis=-1, descending=False):
 
     Equals keep their order; NaN counts as the largest.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="sort")
     axis = normalize_axis("sort", axis, x)
     return _read(x, _argsort(x, axis, descending), axis)
 
@@ -49,26 +50,21 @@ def topk(x, k, axis=-1, largest=True):
     chosen.
     Raises: ShapeError unless 0 ≤ k ≤ the size of the axis.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="topk")
     axis = normalize_axis("topk", axis, x)
     k = whole_number("topk", "k", k)
     if not 0 <= k <= x.shape[axis]:
         raise ShapeError(
-            f"topk: k is {k}, but axis {axis} of x {tuple(x.shape)} has {x.shape[axis]} elements"
+            f"topk: k is {k}, but axis {axis} of x {tuple(x.shape)} has {x.shape[axis]} elements; "
+            f"k must be in 0..{x.shape[axis]}"
         )
-    where = _argsort(x, axis, bool(largest))[(slice(None),) * axis + (slice(k),)]
+    where = _argsort(x, axis, bool(largest))[along(axis, slice(k))]
     return _read(x, where, axis), where
 
 
 def _read(x, positions, axis):
     """x at positions of its own, no two the same, on each line along ``axis``."""
-    xp = namespace(positions.data)
-    parts = [
-        xp.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)])
-        for i, n in enumerate(x.shape)
-    ]
-    parts[axis] = positions.data
-    return gather(x, tuple(parts), True)
+    return gather(x, one_a_line(x.shape, axis, positions.data), True)
 
 
 @primitive
@@ -82,9 +78,12 @@ def searchsorted(line, values, side="left"):
     Before its equals with ``side="left"``, after them with "right".
     Shapes: line (n,), values (...) → (...) of numbers in 0..n.
     """
-    line, values = as_tensor(line, values), as_tensor(values, line)
+    line, values = as_tensors("searchsorted", line=line, values=values)
     if line.ndim != 1:
-        raise ShapeError(f"searchsorted: line is {tuple(line.shape)}; it must have one axis")
+        raise ShapeError(
+            f"searchsorted: line is {tuple(line.shape)}, values are {tuple(values.shape)}; the "
+            "line must have one axis"
+        )
     if side not in ("left", "right"):
         raise ShapeError(f'searchsorted: side is {side!r}; it must be "left" or "right"')
     return _searchsorted(line, values, side)
@@ -97,7 +96,7 @@ def _nonzero(x, axis):
 
 def nonzero(x):
     """The positions of all elements that are not 0: one int64 tensor for each axis, as a tuple."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="nonzero")
     if not x.ndim:
-        raise ShapeError("nonzero: x has no axes, so no positions; use x != 0")
+        raise ShapeError("nonzero: x has no axes, it is (), so no positions; use x != 0")
     return tuple([_nonzero(x, axis) for axis in range(x.ndim)])

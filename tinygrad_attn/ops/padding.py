@@ -3,7 +3,8 @@
 from ..backend import get_backend, namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import as_tensor, whole_number
+from .check import along, as_tensor, number, whole_number
+from .position import fitting
 
 __all__ = ["pad"]
 
@@ -32,10 +33,11 @@ def pad(x, pad_width, mode="constant", constant_values=0):
         mode: "constant", or how to continue x: "edge", "reflect", "symmetric", "wrap".
     Raises: ShapeError for a negative width or an unknown mode.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="pad")
     widths = _pad_widths(x, pad_width)
     if mode == "constant":
-        return _pad(x, widths, constant_values)
+        value = number("pad", "constant_values", constant_values)
+        return _pad(x, widths, fitting("pad", x, value))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ShapeError(
             f'pad: mode is {mode!r}; it must be "constant", "edge", "reflect", "symmetric" '
@@ -50,7 +52,7 @@ def pad(x, pad_width, mode="constant", constant_values=0):
                     f'mode "{mode}" has nothing to continue'
                 )
             which = counting.pad(counting.arange(x.shape[axis]), width, mode=mode)
-            x = x[(slice(None),) * axis + (which,)]
+            x = x[along(axis, which)]
     return x
 
 
@@ -69,6 +71,7 @@ def _pad_widths(x, pad_width):
     pairs = tuple([tuple([whole_number("pad", "a width", n) for n in pair]) for pair in pairs])
     if any(n < 0 for pair in pairs for n in pair):
         raise ShapeError(
-            f"pad: pad_width is {pad_width!r}; no width may be negative; to cut, index"
+            f"pad: pad_width is {pad_width!r}, x is {tuple(x.shape)}; no width may be negative: "
+            "to cut, index"
         )
     return pairs

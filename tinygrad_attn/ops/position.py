@@ -1,16 +1,23 @@
-"""Positions: whatever indexes a tensor brought to one form, and checked.
+"""Positions: whatever indexes a tensor, brought to one form and checked.
 
-NumPy raises for a position that is out of range, an array library for GPUs wraps it round silently;
-and an autodiff must not learn from the wrong row. So every index is looked through here, on every
-device.
+NumPy raises for a position that is out of range, an array library for GPUs wraps it round silently,
+and then a model learns from the wrong row. So every index is looked through here, on every device.
 """
 
-from ..backend import array_from, backend_of, dtypes, get_backend, is_array
+from ..backend import array_from, backend_of, dtypes, get_backend, is_array, namespace
 from ..core import Tensor
-from ..errors import DeviceError, DTypeError, IndexRangeError
+from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError
 from .join import common_shape
 
-__all__ = ["check_axis", "check_range", "fitting", "index_array", "resolve"]
+__all__ = [
+    "bad_slice",
+    "check_axis",
+    "check_range",
+    "fitting",
+    "index_array",
+    "one_a_line",
+    "resolve",
+]
 
 
 def resolve(where, x, index):
@@ -53,10 +60,31 @@ def _look_through(where, x, parts):
                 check_axis(where, part, x, axis, f"part {place} of the index at ")
         axis += count
     if not distinct and len(parts) > 1:
-        lines = [part for part in parts if is_array(part)]
-        if all(line.dtype.kind != "b" for line in lines):
-            common_shape(f"{where}: arrays in the index", *(line.shape for line in lines))
+        lines = [_positions_shape(part) for part in parts if is_array(part)]
+        common_shape(f"{where}: x is {tuple(x.shape)}, arrays in the index", *lines)
     return tuple(parts), distinct
+
+
+def _positions_shape(part):
+    """The shape of the positions that an array in an index names; of a mask, one for each True."""
+    return (int(part.sum()),) if part.dtype.kind == "b" and part.ndim else part.shape
+
+
+def bad_slice(where, x, index):
+    """What is wrong with the first slice of ``index`` that cannot be one, as an error to raise."""
+    for part in index:
+        if type(part) is slice and any(
+            value is not None and not hasattr(value, "__index__")
+            for value in (part.start, part.stop, part.step)
+        ):
+            rule, kind = f"{part} is not of whole numbers", DTypeError
+            break
+    else:
+        rule, kind = "a slice has a step of 0", ShapeError
+    return kind(
+        f"{where}: {rule}; x is {tuple(x.shape)}; start, stop and step are whole numbers or "
+        "nothing, and the step is not 0"
+    )
 
 
 _BASIC = {int, slice, type(None), type(...), bool}
@@ -73,9 +101,10 @@ def _axes_taken(part):
 
 
 def index_array(where, part, x):
-    """Whole numbers or booleans as a raw array on the device of ``x``, a copy or a Tensor's.
+    """A part of an index as a raw array of whole numbers or booleans, on the device of ``x``.
 
-    A whole number of NumPy's, or of a tensor without axes, is an int like any other.
+    A caller's own array is copied, since it might change before the way back. A whole number of
+    NumPy's, or of a tensor without axes, becomes an int like any other.
     """
     if isinstance(part, Tensor):
         array = part.data
@@ -107,6 +136,20 @@ def _check_mask(where, x, axis, mask):
         )
 
 
+def one_a_line(shape, axis, positions):
+    """The index by which each line along ``axis`` of ``shape`` is read at ``positions`` of its own.
+
+    On every other axis a part of the index counts along: line i is read at what stands in line i.
+    """
+    xp, ndim = namespace(positions), len(shape)
+    parts = [
+        xp.arange(n).reshape([-1 if i == j else 1 for j in range(ndim)])
+        for i, n in enumerate(shape)
+    ]
+    parts[axis] = positions
+    return tuple(parts)
+
+
 def check_axis(where, positions, x, axis, spot):
     """Hold positions along an axis of x, negative ones too, to its size."""
     check_range(where, positions, -x.shape[axis], x.shape[axis], spot, _span(x, axis))
@@ -134,7 +177,7 @@ def _out_of_range(where, position, spot, span):
 
 # ---- values to write -----------------------------------------------------------------------------
 
-_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2}
+_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2}  # a tensor can hold what ranks no higher than itself
 _KINDS = {bool: "b", int: "i", float: "f"}
 
 
@@ -148,9 +191,8 @@ def fitting(where, x, values):
         values = dtypes.plain(values)
         kind, given, narrows = _KINDS[type(values)], type(values).__name__, False
     else:
-        values = (
-            values if isinstance(values, Tensor) else Tensor(array_from(values, x.device, where))
-        )
+        if not isinstance(values, Tensor):
+            values = Tensor(array_from(values, x.device, where))
         kind, given = _kind(values.dtype), values.dtype
         narrows = kind != "f" and values.itemsize > x.itemsize
     if _RANKS[kind] > _RANKS[_kind(x.dtype)] or narrows:

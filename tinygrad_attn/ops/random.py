@@ -6,6 +6,7 @@ another's draws.
 """
 
 import math
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ..backend import backend_of, dtypes, get_backend
@@ -13,7 +14,7 @@ from ..backend.random import Generator
 from ..backend.random import keep_mask as _hash_mask
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
-from .check import as_shape, as_tensor, whole_number
+from .check import as_shape, as_tensor, broadcasts_to, number, probability, whole_number
 from .join import broadcast_to
 
 __all__ = [
@@ -40,7 +41,9 @@ def manual_seed(seed):
 
     Raises: DTypeError unless the seed is a whole number, ShapeError for a negative one.
     """
-    generator = Generator(whole_number("manual_seed", "seed", seed))
+    if whole_number("manual_seed", "seed", seed) < 0:
+        raise ShapeError(f"manual_seed: seed is {seed}; it must not be negative")
+    generator = Generator(seed)
     _default.set(generator)
     return generator
 
@@ -52,7 +55,18 @@ def default_generator():
     return _default.get()
 
 
-def _source(where, generator):
+@contextmanager
+def drawing_from(generator):
+    """Inside this context ``generator`` is that of the thread."""
+    token = _default.set(generator)
+    try:
+        yield
+    finally:
+        _default.reset(token)
+
+
+def source(where, generator):
+    """The generator to draw from: the given one, or that of this thread. Raises: DTypeError."""
     if generator is None:
         return default_generator()
     if not isinstance(generator, Generator):
@@ -61,7 +75,7 @@ def _source(where, generator):
 
 
 def _float_dtype(where, dtype):
-    dtype = dtypes.dtype(dtype)
+    dtype = dtypes.dtype(dtype, where)
     if not dtypes.is_float(dtype):
         raise DTypeError(f"{where}: dtype is {dtype}; it must be a float, such as float32")
     return dtype
@@ -82,13 +96,13 @@ def _host(x):
 
 def rand(*shape, generator=None, dtype=dtypes.float32, device="cpu", requires_grad=False):
     """Uniform numbers in 0..1, 1 excluded: ``rand(2, 3)`` or ``rand((2, 3))``."""
-    drawn = _source("rand", generator).uniform(as_shape("rand", shape), _float_dtype("rand", dtype))
+    drawn = source("rand", generator).uniform(as_shape("rand", shape), _float_dtype("rand", dtype))
     return _send(drawn, device).requires_grad_(requires_grad)
 
 
 def randn(*shape, generator=None, dtype=dtypes.float32, device="cpu", requires_grad=False):
     """Normal numbers of mean 0 and standard deviation 1: ``randn(2, 3)`` or ``randn((2, 3))``."""
-    drawn = _source("randn", generator).normal(
+    drawn = source("randn", generator).normal(
         as_shape("randn", shape), _float_dtype("randn", dtype)
     )
     return _send(drawn, device).requires_grad_(requires_grad)
@@ -96,11 +110,12 @@ def randn(*shape, generator=None, dtype=dtypes.float32, device="cpu", requires_g
 
 def uniform(low=0.0, high=1.0, shape=(), *, generator=None, dtype=dtypes.float32, device="cpu"):
     """Uniform numbers between ``low`` and ``high``. Raises: ShapeError where low is above high."""
+    low, high = number("uniform", "low", low), number("uniform", "high", high)
     if not -math.inf < low <= high < math.inf:
         raise ShapeError(
             f"uniform: low is {low}, high is {high}; both must be finite, and low not above high"
         )
-    drawn = _source("uniform", generator).uniform(
+    drawn = source("uniform", generator).uniform(
         as_shape("uniform", shape), _float_dtype("uniform", dtype)
     )
     return _send(drawn * float(high - low) + float(low), device)
@@ -108,9 +123,12 @@ def uniform(low=0.0, high=1.0, shape=(), *, generator=None, dtype=dtypes.float32
 
 def normal(mean=0.0, std=1.0, shape=(), *, generator=None, dtype=dtypes.float32, device="cpu"):
     """Normal numbers of this mean and deviation. Raises: ShapeError for a negative ``std``."""
-    if not std >= 0:
-        raise ShapeError(f"normal: std is {std}; it must not be negative")
-    drawn = _source("normal", generator).normal(
+    mean, std = number("normal", "mean", mean), number("normal", "std", std)
+    if not (std >= 0 and math.isfinite(mean + std)):
+        raise ShapeError(
+            f"normal: mean is {mean}, std is {std}; both must be finite, and std not negative"
+        )
+    drawn = source("normal", generator).normal(
         as_shape("normal", shape), _float_dtype("normal", dtype)
     )
     return _send(drawn * float(std) + float(mean), device)
@@ -131,14 +149,18 @@ def truncated_normal(
 
     Raises: ShapeError unless std > 0 and low < high.
     """
+    mean, std, low, high = (
+        number("truncated_normal", name, value)
+        for name, value in {"mean": mean, "std": std, "low": low, "high": high}.items()
+    )
     if not (std > 0 and low < high):
         raise ShapeError(
             f"truncated_normal: std is {std}, low is {low}, high is {high}; "
             "std must be positive, and low below high"
         )
     shape, dtype = as_shape("truncated_normal", shape), _float_dtype("truncated_normal", dtype)
-    source = _source("truncated_normal", generator)
-    drawn = source.truncated_normal(shape, (low - mean) / std, (high - mean) / std)
+    drawn_from = source("truncated_normal", generator)
+    drawn = drawn_from.truncated_normal(shape, (low - mean) / std, (high - mean) / std)
     return _send((drawn * float(std) + float(mean)).clip(low, high).astype(dtype), device)
 
 
@@ -152,16 +174,17 @@ def randint(low, high=None, shape=(), *, generator=None, dtype=dtypes.int64, dev
     """
     low, high = (0, low) if high is None else (low, high)
     low, high = whole_number("randint", "low", low), whole_number("randint", "high", high)
-    shape, dtype = as_shape("randint", shape), dtypes.dtype(dtype)
+    shape, dtype = as_shape("randint", shape), dtypes.dtype(dtype, "randint")
     if low >= high:
         raise ShapeError(f"randint: low is {low}, high is {high}; high must be above low")
     if dtype.kind not in "iu":
         raise DTypeError(f"randint: dtype is {dtype}; it must be an integer type")
     try:
-        drawn = _source("randint", generator).integers(low, high, shape, dtype)
+        drawn = source("randint", generator).integers(low, high, shape, dtype)
     except ValueError as error:
         raise DTypeError(
-            f"randint: low is {low}, high is {high}, beyond what {dtype} can hold"
+            f"randint: low is {low}, high is {high}, beyond what {dtype} can hold; choose another "
+            "dtype"
         ) from error
     return _send(drawn, device)
 
@@ -171,7 +194,7 @@ def randperm(n, *, generator=None, device="cpu"):
     n = whole_number("randperm", "n", n)
     if n < 0:
         raise ShapeError(f"randperm: n is {n}; it must not be negative")
-    return _send(_source("randperm", generator).permutation(n), device)
+    return _send(source("randperm", generator).permutation(n), device)
 
 
 # ---- chances -------------------------------------------------------------------------------------
@@ -183,13 +206,23 @@ def bernoulli(p, shape=None, *, generator=None, dtype=None, device=None):
     Shapes: as p unless ``shape`` is given, to which p is broadcast. The dtype is that of p.
     Raises: ShapeError for a probability outside 0..1.
     """
-    p = as_tensor(p)
-    dtype = dtypes.dtype(dtype or (p.dtype if dtypes.is_float(p.dtype) else dtypes.float32))
+    p = as_tensor(p, where="bernoulli")
+    dtype = dtype or (p.dtype if dtypes.is_float(p.dtype) else dtypes.float32)
+    dtype = dtypes.dtype(dtype, "bernoulli")
     if not bool(((p.data >= 0) & (p.data <= 1)).all()):
-        raise ShapeError(f"bernoulli: p is {_preview(p)}; probabilities must be in 0..1")
-    source = _source("bernoulli", generator)
-    p = p if shape is None else broadcast_to(p, shape)
-    drawn = source.uniform(p.shape, dtypes.float64) < _host(p)
+        raise ShapeError(
+            f"bernoulli: p is {_preview(p)}, its shape {p.shape}; probabilities must be in 0..1"
+        )
+    drawn_from = source("bernoulli", generator)
+    if shape is not None:
+        shape = as_shape("bernoulli", shape, x=p)
+        if not broadcasts_to(p.shape, shape):
+            raise ShapeError(
+                f"bernoulli: p is {p.shape}, which does not broadcast to {shape}; give one "
+                "probability, or as many as there are draws"
+            )
+        p = broadcast_to(p, shape)
+    drawn = drawn_from.uniform(p.shape, dtypes.float64) < _host(p)
     return _send(drawn.astype(dtype), device or p.device)
 
 
@@ -204,7 +237,7 @@ def multinomial(weights, num_samples, replacement=False, *, generator=None):
     Raises: ShapeError for weights that are negative, not finite or all 0 on a line, and for more
     samples without replacement than there are positive weights.
     """
-    weights = as_tensor(weights)
+    weights = as_tensor(weights, where="multinomial")
     count = whole_number("multinomial", "num_samples", num_samples)
     host = _host(weights).astype(dtypes.float64)
     if not host.ndim or count < 0 or (count and not host.shape[-1]):
@@ -217,15 +250,15 @@ def multinomial(weights, num_samples, replacement=False, *, generator=None):
     least = int(positive.min()) if rows.size else 0
     if not ((rows >= 0) & (rows < math.inf)).all() or (rows.size and not least):
         raise ShapeError(
-            f"multinomial: weights are {_preview(weights)}; they must be finite, not negative, "
-            "and not all 0 on a line"
+            f"multinomial: weights are {_preview(weights)}, their shape {weights.shape}; they must "
+            "be finite, not negative, and not all 0 on a line"
         )
     if rows.size and not replacement and count > least:
         raise ShapeError(
             f"multinomial: num_samples is {count} without replacement, but a line of weights "
-            f"{weights.shape} has only {least} that are positive"
+            f"{weights.shape} has only {least} that are positive; draw fewer, or with replacement"
         )
-    drawn = _source("multinomial", generator).choose(rows, count, replacement)
+    drawn = source("multinomial", generator).choose(rows, count, replacement)
     return _send(drawn.reshape(*host.shape[:-1], count), weights.device)
 
 
@@ -236,10 +269,8 @@ def keep_mask(shape, p, *, generator=None, key=None, device="cpu"):
     gives the same mask, on every device.
     Raises: ShapeError for a p outside 0..1.
     """
-    shape = as_shape("keep_mask", shape)
-    if not 0 <= p <= 1:
-        raise ShapeError(f"keep_mask: p is {p}; a probability must be in 0..1")
-    key = _source("keep_mask", generator).draw_key() if key is None else key
+    shape, p = as_shape("keep_mask", shape), probability("keep_mask", "p", p)
+    key = source("keep_mask", generator).draw_key() if key is None else key
     backend = get_backend(device)
     with backend.on(device):
         return Tensor(_hash_mask(backend.xp, shape, p, key))

@@ -2,8 +2,9 @@
 
 Each primitive is written for one normalised form of ``axis``, a tuple ``axes`` of non-negative
 numbers; the public function above it takes what NumPy takes: None for all, one axis, several,
-negative ones. Where a rule needs a result beside its argument, both are *kept*: the reduced axes
-stand in them as 1.
+negative ones. Where a rule needs a result beside its argument it is brought to the *kept* shape, in
+which the reduced axes stand as 1. 16-bit floats are ``wide`` while they add up, float32, and
+``narrow`` again in the end.
 """
 
 import math
@@ -19,6 +20,7 @@ from .check import (
     left_shape,
     narrow,
     normalize_axes,
+    number,
     sum_dtype,
     wide,
 )
@@ -65,7 +67,7 @@ def sum(x, axis=None, keepdims=False):
         >>> ta.sum(ta.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=-1)
         tensor([3., 7.])
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="sum")
     return _sum(x, normalize_axes("sum", x, axis), keepdims)
 
 
@@ -84,22 +86,23 @@ def mean(x, axis=None, keepdims=False):
 
     Divided before it is rounded, so that a float16 mean is right where its sum would overflow.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="mean")
     return _mean(x, normalize_axes("mean", x, axis), keepdims)
 
 
 def nansum(x, axis=None, keepdims=False):
     """Sum of the elements that are not NaN.   ∂L/∂x = g where x is a number, 0 where it is not."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="nansum")
     xp = namespace(x)
-    return sum(xp.where(xp.isnan(x), 0, x), axis, keepdims)
+    return sum(xp.where(xp.isnan(x), 0, x), normalize_axes("nansum", x, axis), keepdims)
 
 
 def nanmean(x, axis=None, keepdims=False):
     """Mean of the n elements that are not NaN.   ∂L/∂x = g/n there, else 0. Of none it is NaN."""
-    x = as_float(x)
-    total = nansum(wide(x), axis, keepdims)
-    count = sum(~namespace(x).isnan(x), axis, keepdims)
+    x = as_float(x, where="nanmean")
+    axes = normalize_axes("nanmean", x, axis)
+    total = nansum(wide(x), axes, keepdims)
+    count = sum(~namespace(x).isnan(x), axes, keepdims)
     return narrow(total / count, x)
 
 
@@ -107,12 +110,13 @@ def nanmean(x, axis=None, keepdims=False):
 
 
 def _freedom(shape, axes, correction):
-    """n − correction, not below 0: what the squares are divided by."""
+    """The degrees of freedom n − correction, not below 0: what the squares are divided by."""
     left = count_along(shape, axes) - correction
     return left if left > 0 else 0
 
 
 def _centred(x, axes):
+    """x − mean."""
     x = wide(x)
     return x - x.sum(axis=axes, keepdims=True) / count_along(x.shape, axes)
 
@@ -141,7 +145,7 @@ def var(x, axis=None, keepdims=False, *, correction=0):
     ``correction`` c is 0 as in NumPy; PyTorch's is 1. Where n ≤ c there is no variance: it is NaN
     (or, with anything to spread, infinite), and so is the gradient.
     """
-    x = as_tensor(x)
+    x, correction = as_tensor(x, where="var"), number("var", "correction", correction)
     return _var(x, normalize_axes("var", x, axis), keepdims, correction)
 
 
@@ -167,7 +171,7 @@ def std(x, axis=None, keepdims=False, *, correction=0):
     ``correction`` is 0 as in NumPy; PyTorch's is 1, of which one element gives NaN, gradient
     included.
     """
-    x = as_tensor(x)
+    x, correction = as_tensor(x, where="std"), number("std", "correction", correction)
     return _std(x, normalize_axes("std", x, axis), keepdims, correction)
 
 
@@ -208,7 +212,7 @@ _prod.derivatives(x=_prod_x)
 
 def prod(x, axis=None, keepdims=False):
     """Product  y = Π x over ``axis``.   ∂L/∂xᵢ = g·Πⱼ≠ᵢ xⱼ, right where x has zeros."""
-    x = as_tensor(x)
+    x = as_tensor(x, where="prod")
     return _prod(x, normalize_axes("prod", x, axis), keepdims)
 
 
@@ -248,8 +252,8 @@ def norm(x, ord=2, axis=None, keepdims=False):
     matrix.
     Raises: DTypeError for an ord that is no number; ShapeError for the largest of nothing.
     """
-    x = as_float(x)
-    if isinstance(ord, bool) or not dtypes.is_scalar(ord):
+    x = as_float(x, where="norm")
+    if isinstance(ord, bool) or not dtypes.is_scalar(ord) or ord != ord:
         raise DTypeError(f'norm: ord is {ord!r}; it must be a number, such as 1, 2 or float("inf")')
     size = namespace(x).absolute(x)
     if ord in (math.inf, -math.inf):
@@ -289,5 +293,5 @@ def logsumexp(x, axis=None, keepdims=False):
 
     Overflows for no x. Of nothing, and of −∞ alone, it is −∞, with gradient 0.
     """
-    x = as_tensor(x)
+    x = as_tensor(x, where="logsumexp")
     return _logsumexp(x, normalize_axes("logsumexp", x, axis), keepdims)

@@ -77,7 +77,7 @@ def rope(x, positions, *, theta=10000.0, interleaved=False, dims=None, scaling=N
         2.3796
         2.3796
     """
-    x = as_float(x)
+    x = as_float(x, where="rope")
     if x.ndim < 2:
         raise ShapeError(f"rope: x is {x.shape}; it must be (..., length, width)")
     positions = fit_positions("rope", positions, x)
@@ -116,7 +116,7 @@ def _scaled(scaling, theta, dims):
 
 def whole_positions(where, name, positions, *beside):
     """``positions`` as an int64 Tensor. Raises: DTypeError for what are no whole numbers."""
-    positions = as_tensor(positions, *beside)
+    positions = as_tensor(positions, *beside, where=where)
     if positions.dtype.kind not in "iu":
         raise DTypeError(f"{where}: {name} are {positions.dtype}; positions are whole numbers")
     return positions.astype(dtypes.int64)

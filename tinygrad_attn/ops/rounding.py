@@ -7,6 +7,7 @@ Whole numbers keep their dtype here. Divided by 0 they have no answer among them
 from ..backend import namespace, quiet
 from ..core import primitive
 from ..errors import ShapeError
+from .check import whole_number
 from .numbers import all_whole, operands
 
 __all__ = ["ceil", "floor", "floor_divide", "remainder", "round", "trunc"]
@@ -33,6 +34,7 @@ def trunc(x):
 @primitive
 def round(x, decimals=0):
     """x to so many decimals, halves to the even neighbour: of 0.5 it is 0, of 1.5 2.  ∂L/∂x = 0."""
+    decimals = whole_number("round", "decimals", decimals)
     return x.copy() if all_whole(x) and decimals >= 0 else namespace(x).round(x, decimals)
 
 

@@ -9,11 +9,11 @@ product, and a pooling is a reduction.
 from ..backend import namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import apply, as_float, as_tensor, normalize_axis, whole_number
+from .check import apply, as_float, as_tensors, normalize_axis, number, whole_number
 from .choice import maximum
 from .create import tensor
 from .einsum import contract
-from .join import broadcast_arrays
+from .join import broadcast_to, common_shape
 from .padding import pad
 from .reduce import norm
 from .select import take_along_axis
@@ -21,7 +21,7 @@ from .select import take_along_axis
 __all__ = ["avg_pool1d", "conv1d", "cosine_similarity", "max_pool1d", "normalize"]
 
 
-# ---- windows ----------------------------------------------------------------------------------
+# ---- windows -------------------------------------------------------------------------------------
 
 
 @primitive
@@ -63,7 +63,7 @@ def _places(k, count, stride, dilation):
     return slice(k * dilation, k * dilation + stride * (count - 1) + 1, stride)
 
 
-# ---- convolution and pooling ------------------------------------------------------------------
+# ---- convolution and pooling ---------------------------------------------------------------------
 
 
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -77,25 +77,28 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Shapes: x (N, C, L) or (C, L), weight (O, C/groups, K), bias (O,) → (N, O, L') or (O, L').
     Raises: ShapeError where these do not fit; DTypeError for numbers that are not whole.
     """
-    x, weight = as_tensor(x), as_tensor(weight)
-    x, is_single = _batch("conv1d", x)
-    stride, dilation, groups = _positive("conv1d", stride=stride, dilation=dilation, groups=groups)
+    x, weight = as_tensors("conv1d", x=x, weight=weight)
+    bias = None if bias is None else as_tensors("conv1d", x=x, bias=bias)[1]
     operands = f"x is {x.shape}, weight is {weight.shape}"
+    batch, is_single = _batch("conv1d", x)
+    stride, dilation, groups = _positive("conv1d", stride=stride, dilation=dilation, groups=groups)
     if weight.ndim != 3 or not weight.shape[2] or weight.shape[0] % groups:
         raise ShapeError(
             f"conv1d: {operands}; weight must be (out, in / groups, size) with out a multiple of "
             f"groups={groups}"
         )
-    (out, width, size), (n, channels, _) = weight.shape, x.shape
+    (out, width, size), (n, channels, _) = weight.shape, batch.shape
     if channels != width * groups:
         raise ShapeError(
             f"conv1d: {operands}; x.shape[-2] must equal weight.shape[1]·groups = {width * groups}"
         )
     if bias is not None and tuple(bias.shape) != (out,):
         raise ShapeError(f"conv1d: {operands}, bias is {bias.shape}; bias must be ({out},)")
-    x = _padded("conv1d", x, _ends(padding, size, stride, dilation), 0, size, dilation)
-    x = x.reshape(n, groups, width, x.shape[-1]).transpose(1, 2, 0, 3)
-    windows = _windows(x, size, stride, dilation)
+    ends = _ends(padding, size, stride, dilation)
+    _check_window(f"conv1d: {operands}", x, size, dilation, ends)
+    padded = _padded(batch, ends, 0)
+    groups_first = padded.reshape(n, groups, width, padded.shape[-1]).transpose(1, 2, 0, 3)
+    windows = _windows(groups_first, size, stride, dilation)
     taps = weight.reshape(groups, out // groups, width, size).swapaxes(2, 3)
     y = contract(taps, windows, "gokc", "gkcni", "ngoi").reshape(n, out, windows.shape[-1])
     y = y if bias is None else y + bias.reshape(out, 1)
@@ -108,11 +111,12 @@ def max_pool1d(x, kernel_size, stride=None, padding=0, dilation=1):
     Shapes: (N, C, L) or (C, L) → the same with L'; ``stride`` is ``kernel_size`` unless given.
     Raises: ShapeError for sizes below 1, a window longer than x, or padding over half a window.
     """
-    x, is_single = _batch("max_pool1d", as_float(x))
-    size, stride, padding = _pooling("max_pool1d", kernel_size, stride, padding)
+    x = as_float(x, where="max_pool1d")
+    batch, is_single = _batch("max_pool1d", x)
+    size, stride, ends = _pooling("max_pool1d", kernel_size, stride, padding)
     (dilation,) = _positive("max_pool1d", dilation=dilation)
-    x = _padded("max_pool1d", x, (padding, padding), -float("inf"), size, dilation)
-    windows = _windows(x, size, stride, dilation)
+    _check_window("max_pool1d", x, size, dilation, ends)
+    windows = _windows(_padded(batch, ends, -float("inf")), size, stride, dilation)
     best = windows.argmax(axis=1, keepdims=True)
     y = take_along_axis(windows, best, axis=1)[:, 0]
     return y[0] if is_single else y
@@ -126,14 +130,16 @@ def avg_pool1d(x, kernel_size, stride=None, padding=0, count_include_pad=True):
     Shapes: (N, C, L) or (C, L) → the same with L'; ``stride`` is ``kernel_size`` unless given.
     Raises: ShapeError for sizes below 1, a window longer than x, or padding over half a window.
     """
-    x, is_single = _batch("avg_pool1d", as_float(x))
-    size, stride, padding = _pooling("avg_pool1d", kernel_size, stride, padding)
+    x = as_float(x, where="avg_pool1d")
+    batch, is_single = _batch("avg_pool1d", x)
+    size, stride, ends = _pooling("avg_pool1d", kernel_size, stride, padding)
     length = x.shape[-1]
-    windows = _windows(_padded("avg_pool1d", x, (padding, padding), 0, size, 1), size, stride, 1)
+    _check_window("avg_pool1d", x, size, 1, ends)
+    windows = _windows(_padded(batch, ends, 0), size, stride, 1)
     if count_include_pad:
         y = windows.mean(axis=1)
     else:
-        starts = [i * stride - padding for i in range(windows.shape[-1])]
+        starts = [i * stride - ends[0] for i in range(windows.shape[-1])]
         real = [min(start + size, length) - max(start, 0) for start in starts]
         y = windows.sum(axis=1) / tensor(real, dtype=x.dtype, device=x.device)
     return y[0] if is_single else y
@@ -157,13 +163,13 @@ def _positive(where, **sizes):
 
 
 def _pooling(where, size, stride, padding):
-    """Size, stride and padding of a pooling, held to their domains."""
+    """Size, stride and, at both ends, the padding of a pooling, held to their domains."""
     size, stride = _positive(where, kernel_size=size, stride=size if stride is None else stride)
     if not 0 <= whole_number(where, "padding", padding) <= size // 2:
         raise ShapeError(
             f"{where}: padding is {padding}; it must be in 0..{size // 2}, half of {size}"
         )
-    return size, stride, padding
+    return size, stride, (padding, padding)
 
 
 def _ends(padding, size, stride, dilation):
@@ -182,18 +188,22 @@ def _ends(padding, size, stride, dilation):
     return padding, padding
 
 
-def _padded(where, x, ends, value, size, dilation):
-    """x between its two ends of padding; it must hold at least one window."""
+def _padded(x, ends, value):
+    """x between its two ends of padding."""
+    return pad(x, ((0, 0), (0, 0), ends), constant_values=value) if any(ends) else x
+
+
+def _check_window(where, x, size, dilation, ends):
+    """Raise ShapeError unless x, with its two ends of padding, holds at least one window."""
     window, length = dilation * (size - 1) + 1, x.shape[-1] + sum(ends)
     if window > length:
         raise ShapeError(
             f"{where}: a window of {window} does not fit into x {x.shape}, {length} long with its "
             "padding; use a smaller window, or more padding"
         )
-    return pad(x, ((0, 0), (0, 0), ends), constant_values=value) if any(ends) else x
 
 
-# ---- directions -------------------------------------------------------------------------------
+# ---- directions ----------------------------------------------------------------------------------
 
 
 def normalize(x, p=2.0, axis=1, eps=1e-12):
@@ -201,7 +211,8 @@ def normalize(x, p=2.0, axis=1, eps=1e-12):
 
     Raises: ShapeError for an axis that x does not have.
     """
-    x = as_float(x)
+    x = as_float(x, where="normalize")
+    p, eps = number("normalize", "p", p), number("normalize", "eps", eps)
     axis = normalize_axis("normalize", axis, x)
     return x / maximum(norm(x, ord=p, axis=axis, keepdims=True), eps)
 
@@ -212,8 +223,9 @@ def cosine_similarity(a, b, axis=1, eps=1e-8):
     Shapes: a and b broadcast; ``axis`` is one of the result of that, and vanishes.
     Raises: ShapeError where they do not broadcast, or for an axis that is not there.
     """
-    a, b = as_float(as_tensor(a, b)), as_float(as_tensor(b, a))
+    a, b = map(as_float, as_tensors("cosine_similarity", a=a, b=b))
     if a.shape != b.shape:
-        a, b = broadcast_arrays(a, b)
+        shape = common_shape("cosine_similarity", a.shape, b.shape)
+        a, b = broadcast_to(a, shape), broadcast_to(b, shape)
     axis = normalize_axis("cosine_similarity", axis, a)
     return (normalize(a, axis=axis, eps=eps) * normalize(b, axis=axis, eps=eps)).sum(axis=axis)

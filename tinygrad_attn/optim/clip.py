@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..backend import array_from, backend_of, dtypes, namespace, quiet
 from ..core import Tensor
 from ..errors import DTypeError, NonFiniteError, ShapeError
+from .optimizer import check_numbers
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -31,8 +32,7 @@ def clip_grad_norm_(
     Reference: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
     arXiv:1211.5063.
     """
-    if not max_norm >= 0:
-        raise ShapeError(f"clip_grad_norm_: max_norm is {max_norm}; it must not be negative")
+    check_numbers("clip_grad_norm_", max_norm=max_norm, norm_type=norm_type)
     if not norm_type > 0:
         raise ShapeError(
             f"clip_grad_norm_: norm_type is {norm_type}; it must be positive, or math.inf"
@@ -58,8 +58,7 @@ def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float):
     Unlike ``clip_grad_norm_`` this bends the direction of the step.
     Raises: ShapeError for a negative clip_value.
     """
-    if not clip_value >= 0:
-        raise ShapeError(f"clip_grad_value_: clip_value is {clip_value}; it must not be negative")
+    check_numbers("clip_grad_value_", clip_value=clip_value)
     bound = float(clip_value)  # a NumPy number would widen the gradients
     for p in _with_gradients("clip_grad_value_", parameters):
         p.grad = _tensor(namespace(p.data).clip(p.grad.data, -bound, bound))
@@ -67,7 +66,7 @@ def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float):
 
 def _with_gradients(where, parameters):
     """Those of the parameters that have a gradient with anything in it, each once."""
-    if hasattr(parameters, "parameters"):
+    if not isinstance(parameters, (Tensor, Iterable)) or hasattr(parameters, "parameters"):
         raise DTypeError(
             f"{where}: parameters is a {type(parameters).__name__}; give model.parameters()"
         )

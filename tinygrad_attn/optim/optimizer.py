@@ -35,7 +35,8 @@ class Optimizer:
         self.param_groups = []
         self.state = {}  # number of a parameter through all groups -> what is remembered of it
         self._buffers = {}  # (device, dtype) -> arrays to compute in
-        if isinstance(params, Tensor) or hasattr(params, "parameters"):
+        is_many = isinstance(params, Iterable) and not hasattr(params, "parameters")
+        if isinstance(params, Tensor) or not is_many:
             instead = "[tensor]" if isinstance(params, Tensor) else "model.parameters()"
             raise DTypeError(f"{where}: params is a {type(params).__name__}; give {instead}")
         params = list(params)
@@ -48,9 +49,7 @@ class Optimizer:
         """Take in another group: a dict with "params", and the options that are its own."""
         where = type(self).__name__
         if not isinstance(group, dict) or "params" not in group:
-            raise DTypeError(
-                f'{where}: a group is a dict with "params" in it, not {type(group).__name__}'
-            )
+            raise DTypeError(f'{where}: a group is {group!r:.60}; give a dict with "params" in it')
         options = {name: value for name, value in group.items() if name != "params"}
         for name in options:
             if name not in self.defaults:
@@ -266,6 +265,9 @@ def decay_groups(model, weight_decay: float) -> list[dict]:
         [(1, 0.1), (3, 0.0)]
         >>> optimizer = optim.AdamW(groups, lr=1e-3)
     """
+    check_numbers("decay_groups", weight_decay=weight_decay)
+    if not hasattr(model, "parameters"):
+        raise DTypeError(f"decay_groups: model is a {type(model).__name__}; give a Module")
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},

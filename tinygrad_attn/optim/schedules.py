@@ -15,7 +15,8 @@ function of your own, or to put ``linear_warmup`` before any of them.
 import math
 from collections.abc import Callable
 
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
+from .optimizer import check_numbers
 
 __all__ = ["Schedule", "constant", "cosine", "inverse_sqrt", "linear", "linear_warmup"]
 
@@ -24,7 +25,7 @@ Schedule = Callable[[int], float]
 
 def constant(lr: float) -> Schedule:
     """The same rate always."""
-    _check("constant", lr=lr)
+    check_numbers("constant", lr=lr)
     return lambda step: lr
 
 
@@ -39,7 +40,11 @@ def linear_warmup(steps: int, then: Schedule) -> Schedule:
         >>> [schedule(step) for step in range(6)]
         [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
-    _check("linear_warmup", steps=steps)
+    check_numbers("linear_warmup", steps=steps)
+    if not callable(then):
+        raise DTypeError(
+            f"linear_warmup: then is {then!r}; it must be a schedule, as constant(lr) is"
+        )
     return lambda step: then(0) * (step + 1) / steps if step < steps else then(step - steps)
 
 
@@ -69,7 +74,7 @@ def inverse_sqrt(lr: float, warmup: int) -> Schedule:
 
     Reference: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762, section 5.3.
     """
-    _check("inverse_sqrt", lr=lr)
+    check_numbers("inverse_sqrt", lr=lr, warmup=warmup)
     if not warmup >= 1:
         raise ShapeError(f"inverse_sqrt: warmup is {warmup}; it must be at least 1")
     return lambda step: lr * min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
@@ -77,7 +82,7 @@ def inverse_sqrt(lr: float, warmup: int) -> Schedule:
 
 def _decay(where, shape, lr, steps, warmup, floor):
     """From ``lr`` to ``floor`` as ``shape``, a function of the part done, goes from 1 to 0."""
-    _check(where, lr=lr, steps=steps, warmup=warmup, floor=floor)
+    check_numbers(where, lr=lr, steps=steps, warmup=warmup, floor=floor)
     if not warmup < steps:
         raise ShapeError(
             f"{where}: warmup is {warmup}, steps is {steps}; warmup must be less than steps"
@@ -88,9 +93,3 @@ def _decay(where, shape, lr, steps, warmup, floor):
         return floor + (lr - floor) * shape(min(step / length, 1))
 
     return linear_warmup(warmup, fall) if warmup else fall
-
-
-def _check(where, **values):
-    for name, value in values.items():
-        if not value >= 0:
-            raise ShapeError(f"{where}: {name} is {value}; it must not be negative")

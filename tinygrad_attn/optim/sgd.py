@@ -57,7 +57,9 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def _check_options(self, where, lr, momentum, dampening, weight_decay, nesterov):
-        check_numbers(where, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        check_numbers(
+            where, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay
+        )
         if nesterov and (not momentum or dampening):
             raise ShapeError(
                 f"{where}: momentum is {momentum}, dampening is {dampening}; nesterov needs a "

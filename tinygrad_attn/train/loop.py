@@ -47,23 +47,24 @@ def train(
     """
     if steps < 0:
         raise DataError(f"train: {steps} steps; the number of steps must be 0 or more")
-    losses = []
+    losses, parameters = [], list(model.parameters())
+    model.train()
     with Progress(steps) as progress:
         for step in range(steps):
-            model.train()
             if schedule is not None:
                 optimizer.lr = schedule(step)
             optimizer.zero_grad()
             value = loss(step)
             value.backward()
             if clip is not None:
-                clip_grad_norm_(model.parameters(), clip)
+                clip_grad_norm_(parameters, clip)
             optimizer.step()
 
             losses.append(_finite(value.item(), step, optimizer.lr))
             progress.update(losses[-1], tokens)
             if report is not None and (step + 1 == steps or (every and (step + 1) % every == 0)):
                 progress.say(report(step + 1, losses))
+                model.train()
     model.eval()
     return losses
 

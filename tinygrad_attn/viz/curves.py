@@ -67,8 +67,8 @@ def _draw(losses, validation, levels, unit, title):
 
 
 def _running_mean(values, reach):
-    """At each place the mean of the values at most ``reach`` away from it."""
+    """At each place the mean of the values around it, ``reach`` each way, fewer at the ends."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
-    starts, ends = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
-    return (total[ends] - total[starts]) / (ends - starts)
+    reach = np.minimum(reach, np.minimum(places, places[::-1]))
+    return (total[places + reach + 1] - total[places - reach]) / (2 * reach + 1)

@@ -90,7 +90,7 @@ def test_weights_divide_the_mean_too():
         (
             ([[0.0, 1.0]], [0, 1]),
             ta.ShapeError,
-            "target is (2,), logits without their classes are (1,)",
+            "target is (2,), logits are (1, 2), classes last; the target must be (1,)",
         ),
         (([[0.0, 1.0]], [True]), ta.DTypeError, "classes are integers"),
         (([[0, 1]], [0]), ta.DTypeError, "logits are int64"),

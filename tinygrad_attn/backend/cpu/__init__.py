@@ -6,6 +6,7 @@ import numpy as np
 
 from ..base import Backend
 from .erf import erf, erfc
+from .memory import keep_freed_memory
 
 __all__ = ["CpuBackend"]
 
@@ -40,3 +41,6 @@ class CpuBackend(Backend):
 
     def index_add(self, target, index, values):
         np.add.at(target, index, values)
+
+
+keep_freed_memory()

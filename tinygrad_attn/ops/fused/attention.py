@@ -1,5 +1,4 @@
-"""Attention: every query looks at all keys, and takes from each value as much as their match
-deserves.
+"""Attention: every query looks at all keys, and of each value takes what their match deserves.
 
     weights = softmax(q·kᵀ·scale + bias, over the keys that the query may attend)
     y       = weights · v
@@ -25,12 +24,14 @@ from ...backend import namespace
 __all__ = [
     "attention_spec",
     "attention_weights_spec",
+    "cap",
     "fold",
     "largest",
     "match",
     "matmul_heads",
     "may_attend",
     "mix",
+    "without_closed",
 ]
 
 
@@ -42,9 +43,7 @@ def may_attend(mask, q_positions, k_positions, *, causal, window):
     """
     if not causal and window is None:
         return mask
-    ahead = (
-        q_positions[..., :, None] - k_positions[..., None, :]
-    )  # how far the query is past the key
+    ahead = q_positions[..., :, None] - k_positions[..., None, :]  # how far q is past k
     if window is None:
         allowed = ahead >= 0
     elif causal:
@@ -63,7 +62,7 @@ def attention_weights_spec(q, k, bias, sinks, allowed, *, scale, softcap):
     that takes part in the softmax and takes its share of the weight nowhere.
     """
     xp = namespace(q)
-    scores = match(q, k, allowed) * scale
+    scores = match(without_closed(q, allowed), k, allowed) * scale
     if softcap is not None:
         scores = softcap * xp.tanh(scores / softcap)
     if bias is not None:
@@ -81,7 +80,7 @@ def attention_weights_spec(q, k, bias, sinks, allowed, *, scale, softcap):
 def attention_spec(
     q, k, v, bias, sinks, mask, q_positions, k_positions, *, causal, window, scale, softcap, drop
 ):
-    """weights · v, the weights thinned by dropout."""
+    """weights · v, the weights thinned by dropout, if ``drop`` says which of them survive."""
     xp = namespace(q)
     allowed = may_attend(mask, q_positions, k_positions, causal=causal, window=window)
     weights = attention_weights_spec(q, k, bias, sinks, allowed, scale=scale, softcap=softcap)
@@ -98,11 +97,20 @@ def largest(scores, sinks):
     xp = namespace(scores)
     if scores.shape[-1]:
         top = xp.max(scores, axis=-1, keepdims=True)
-    else:
+    else:  # no keys, and no library has a largest of nothing
         top = xp.sum(scores, axis=-1, keepdims=True) - math.inf
     if sinks is not None:
         top = xp.maximum(top, sinks[:, None, None])
     return xp.where(top == -math.inf, 0, top)
+
+
+def cap(scores, softcap):
+    """The soft cap  s ← c·tanh(s/c), in place; returns its slope  1 − tanh²(s/c)."""
+    scores /= softcap
+    namespace(scores).tanh(scores, out=scores)
+    slope = 1 - scores * scores
+    scores *= softcap
+    return slope
 
 
 def matmul_heads(a, b):
@@ -128,6 +136,14 @@ def fold(a, b, groups):
     return namespace(a).matmul(a, b.reshape(*stacked, b.shape[-1]))
 
 
+def without_closed(q, allowed):
+    """The queries, 0 where one may attend nothing: no NaN that it holds meets a key's gradient."""
+    xp = namespace(q)
+    if allowed is None or bool(xp.isfinite(q).all()):
+        return q
+    return xp.where(allowed.any(axis=-1, keepdims=True), q, 0)
+
+
 def match(q, k, allowed):
     """The products q·kᵀ. Of a key that is not finite, open pairs see NaN, closed ones nothing."""
     xp = namespace(q)
@@ -136,8 +152,8 @@ def match(q, k, allowed):
     finite = xp.isfinite(k).all(axis=-1, keepdims=True)
     scores = matmul_heads(q, xp.where(finite, k, 0).swapaxes(-1, -2))
     ones = xp.ones_like(q[..., :1])
-    lost = matmul_heads(ones, (~finite).astype(q.dtype).swapaxes(-1, -2)) > 0
-    return xp.where(lost, math.nan, scores)
+    lost = matmul_heads(ones, (~finite).astype(q.dtype).swapaxes(-1, -2)) > 0  # whole columns
+    return xp.where(lost & allowed, math.nan, scores)
 
 
 def mix(weights, values, allowed):

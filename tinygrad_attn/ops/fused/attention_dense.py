@@ -4,7 +4,17 @@ import math
 
 from ...backend import namespace
 from ...core import fused
-from .attention import attention_spec, fold, largest, match, matmul_heads, may_attend, mix
+from .attention import (
+    attention_spec,
+    cap,
+    fold,
+    largest,
+    match,
+    matmul_heads,
+    may_attend,
+    mix,
+    without_closed,
+)
 
 __all__ = ["dense_attention"]
 
@@ -16,11 +26,11 @@ def dense_attention(
     q,
     k,
     v,
-    bias,
-    sinks,
-    mask,
-    q_positions,
-    k_positions,
+    bias=None,
+    sinks=None,
+    mask=None,
+    q_positions=None,
+    k_positions=None,
     *,
     causal,
     window,
@@ -35,7 +45,8 @@ def dense_attention(
     """
     xp = namespace(q)
     allowed = may_attend(mask, q_positions, k_positions, causal=causal, window=window)
-    weights, bend = _weights(q, k, bias, sinks, allowed, scale, softcap)
+    q = without_closed(q, allowed)
+    weights, cap_slope = _weights(q, k, bias, sinks, allowed, scale, softcap)
     keep = None if drop is None else drop.keep(weights) * weights.dtype.type(drop.upscale)
     thinned = weights if keep is None else weights * keep
     y = mix(thinned, v, allowed)
@@ -45,7 +56,7 @@ def dense_attention(
         gs = matmul_heads(g, v.swapaxes(-1, -2))  # dP, and step by step dS
         if keep is not None:
             gs *= keep
-        if allowed is not None:
+        if allowed is not None:  # a closed pair may have met a NaN in v, and 0·NaN is not 0
             gs = xp.where(allowed, gs, 0)
         gs *= weights
         along = xp.sum(gs, axis=-1, keepdims=True)
@@ -55,8 +66,8 @@ def dense_attention(
         if needs[4]:  # a sink holds the weight that the keys of its row leave over
             left = 1 - xp.sum(weights, axis=-1, keepdims=True)
             gsinks = -xp.sum(left * along, axis=(-2, -1))
-        if bend is not None:
-            gs *= bend
+        if cap_slope is not None:
+            gs *= cap_slope
         gs *= scale
         gq = mix(gs, k, allowed) if needs[0] else None
         gk = fold(gs, q, k.shape[-3]) if needs[1] else None
@@ -69,12 +80,7 @@ def _weights(q, k, bias, sinks, allowed, scale, softcap):
     """The weights, and the slope of the soft cap or None, in few passes over one buffer."""
     xp = namespace(q)
     s = match(q * scale, k, allowed)
-    bend = None
-    if softcap is not None:
-        s /= softcap
-        xp.tanh(s, out=s)
-        bend = 1 - s * s
-        s *= softcap
+    cap_slope = None if softcap is None else cap(s, softcap)
     if bias is not None:
         s = s + bias
     if allowed is not None:
@@ -86,4 +92,4 @@ def _weights(q, k, bias, sinks, allowed, scale, softcap):
     if sinks is not None:
         total += xp.exp(sinks[:, None, None] - top)
     s /= xp.where(total == 0, 1, total)
-    return s, bend
+    return s, cap_slope

@@ -14,10 +14,11 @@ et al., "FlashAttention", arXiv:2205.14135.
 """
 
 import math
+from itertools import product
 
 from ...backend import namespace
 from ...core import fused, sum_to
-from .attention import attention_spec, match, may_attend, mix
+from .attention import attention_spec, cap, match, may_attend, mix, without_closed
 from .attention_dense import CONSTANTS
 
 __all__ = ["tiled_attention"]
@@ -30,11 +31,11 @@ def tiled_attention(
     q,
     k,
     v,
-    bias,
-    sinks,
-    mask,
-    q_positions,
-    k_positions,
+    bias=None,
+    sinks=None,
+    mask=None,
+    q_positions=None,
+    k_positions=None,
     *,
     causal,
     window,
@@ -45,19 +46,21 @@ def tiled_attention(
 ):
     """Attention without the matrix of weights; the way back recomputes them tile by tile.
 
-    With ℓ = ln Σ exp S for each row:  P = exp(S − ℓ),  δ = Σ g∘y,  dS = P∘(g·Vᵀ − δ), and dQ, dK,
-    dV as on the dense path.
+    With ℓ = ln Σ exp S for each row:  P = exp(S − ℓ),  dS = P∘(g·Vᵀ − δ), and dQ, dK, dV as on the
+    dense path. There δ is Σ dP∘P over the keys; here it is the same number as Σ g∘y over the width.
     """
     xp = namespace(q)
-    plan = _Plan(q, k, bias, mask, q_positions, k_positions, causal, window, scale, softcap, drop)
+    inputs = _Inputs(
+        q, k, bias, mask, q_positions, k_positions, causal, window, scale, softcap, drop
+    )
     y = xp.zeros((*q.shape[:-1], v.shape[-1]), dtype=q.dtype)
     log_total = xp.zeros(q.shape[:-1], dtype=q.dtype)
-    for block in plan.blocks():
+    for block in inputs.blocks():
         rows = len(block.q)
         top = xp.full((rows, 1), -math.inf, dtype=q.dtype)
         total = xp.zeros((rows, 1), dtype=q.dtype)
         mixed = xp.zeros((rows, v.shape[-1]), dtype=q.dtype)
-        if sinks is not None:
+        if sinks is not None:  # as if a first tile had held one score, with no value behind it
             top[:, 0] = block.for_each_row(sinks)
             total += xp.exp(top - xp.where(top == -math.inf, 0, top))
         values = v[block.key_head]
@@ -82,25 +85,25 @@ def tiled_attention(
 
     def backward(g):
         delta = xp.sum(g * y, axis=-1)
-        return _backward(plan, q, k, v, bias, sinks, g, delta, log_total, drop, needs)
+        return _backward(inputs, q, k, v, bias, sinks, g, delta, log_total, drop, needs)
 
     return y, backward
 
 
-def _backward(plan, q, k, v, bias, sinks, g, delta, log_total, drop, needs):
+def _backward(inputs, q, k, v, bias, sinks, g, delta, log_total, drop, needs):
     """The gradients of q, k, v, bias and sinks."""
     xp = namespace(q)
     gq, gk, gv, gbias = (
         xp.zeros_like(x) if x is not None and need else None
         for x, need in zip((q, k, v, bias), needs)
     )
-    for block in plan.blocks():
+    for block in inputs.blocks():
         keys, values = k[block.key_head], v[block.key_head]
         g_rows = block.take(g)
         delta_rows, log_rows = block.take(delta)[:, None], block.take(log_total)[:, None]
         gq_rows = xp.zeros_like(block.q) if needs[0] else None
         for tile in block.tiles():
-            p, bend = tile.scores()
+            p, cap_slope = tile.scores()
             p -= log_rows
             xp.exp(p, out=p)
             keep = None if drop is None else tile.kept()
@@ -115,14 +118,14 @@ def _backward(plan, q, k, v, bias, sinks, g, delta, log_total, drop, needs):
             gs *= p
             if gbias is not None:
                 tile.add_to(gbias, gs)
-            if bend is not None:
-                gs *= bend
+            if cap_slope is not None:
+                gs *= cap_slope
             if needs[0]:
                 gq_rows += _mix(gs, keys[tile.columns], tile.allowed)
             if needs[1]:
-                gk[block.key_head][tile.columns] += gs.T @ block.q  # block.q carries the scale
+                gk[block.key_head][tile.columns] += gs.T @ tile.queries()  # they carry the scale
         if needs[0]:
-            gq_rows *= plan.scale
+            gq_rows *= inputs.scale
             block.put(gq, gq_rows)
     gsinks = None
     if needs[4]:
@@ -138,7 +141,7 @@ def _mix(weights, values, allowed):
     return mix(weights[None], values[None], allowed)[0]
 
 
-class _Plan:
+class _Inputs:
     """What is computed with what: all that blocks and tiles read, and nothing they change."""
 
     def __init__(
@@ -152,7 +155,6 @@ class _Plan:
         self.group = self.heads // self.key_heads  # query heads to a key head
         self.full = (*q.shape[:-1], self.keys)
         xp = namespace(q)
-        self.bias_shape = None if bias is None else bias.shape
         self.bias = None if bias is None else xp.broadcast_to(bias, self.full)
         self.mask = None if mask is None else xp.broadcast_to(mask, self.full)
         self.q_positions = self._for_each_sequence(q_positions, self.queries)
@@ -166,7 +168,7 @@ class _Plan:
     def blocks(self):
         """Blocks of queries, those of all heads that share a key head together."""
         step = max(ROWS // self.group, 1)
-        for sequence in _indices(self.batch):
+        for sequence in product(*map(range, self.batch)):
             for key_head in range(self.key_heads):
                 for start in range(0, self.queries, step):
                     yield _Block(
@@ -177,16 +179,16 @@ class _Plan:
 class _Block:
     """Some queries of one sequence, in the heads of one key head, stacked as rows of a matrix."""
 
-    def __init__(self, plan, sequence, key_head, rows):
-        self.plan, self.sequence, self.rows = plan, sequence, rows
+    def __init__(self, inputs, sequence, key_head, rows):
+        self.inputs, self.sequence, self.rows = inputs, sequence, rows
         self.key_head = (*sequence, key_head)
-        self.heads = slice(key_head * plan.group, (key_head + 1) * plan.group)
-        self.q = self.take(plan.q) * plan.scale
+        self.heads = slice(key_head * inputs.group, (key_head + 1) * inputs.group)
+        self.q = self.take(inputs.q) * inputs.scale
 
     def take(self, x):
         """The rows of x (..., H, T, anything) that belong to this block, stacked."""
         part = x[self.sequence][self.heads, self.rows]
-        return part.reshape(-1, *part.shape[2:])
+        return part.reshape(part.shape[0] * part.shape[1], *part.shape[2:])
 
     def put(self, x, rows):
         """Write stacked rows back to where ``take`` finds them."""
@@ -204,20 +206,24 @@ class _Block:
                 yield _Tile(self, slice(start, min(start + COLUMNS, columns.stop)), inside)
 
     def _reach(self):
-        """Pairs (columns, whether positions let every query here attend all of them)."""
-        plan = self.plan
-        if not plan.causal and plan.window is None:
-            return [(slice(0, plan.keys), True)]
-        at = plan.q_positions[self.sequence][self.rows]
-        keys = plan.k_positions[self.sequence]
-        first, last, wide = int(at.min()), int(at.max()), plan.window
+        """Pairs (columns, whether positions let every query here attend all of them).
+
+        Positions ascend. So the keys that some query reaches are one stretch, low..high, and those
+        that all of them reach another inside it, full_low..full_high.
+        """
+        inputs = self.inputs
+        if not inputs.causal and inputs.window is None:
+            return [(slice(0, inputs.keys), True)]
+        at = inputs.q_positions[self.sequence][self.rows]
+        keys = inputs.k_positions[self.sequence]
+        first, last, window = int(at.min()), int(at.max()), inputs.window
         low = full_low = 0
-        if wide is not None:  # a key is near enough once its position is above q − window
-            low, full_low = _count(keys, first - wide), _count(keys, last - wide)
-        if plan.causal:
+        if window is not None:  # a key is near enough once its position is above q − window
+            low, full_low = _count(keys, first - window), _count(keys, last - window)
+        if inputs.causal:
             full_high, high = _count(keys, first), _count(keys, last)
         else:
-            full_high, high = _count(keys, first + wide - 1), _count(keys, last + wide - 1)
+            full_high, high = _count(keys, first + window - 1), _count(keys, last + window - 1)
         if full_low >= full_high:
             return [(slice(low, high), False)]
         parts = [(low, full_low, False), (full_low, full_high, True), (full_high, high, False)]
@@ -233,14 +239,14 @@ class _Tile:
 
     def _allowed(self, inside):
         """The boolean (rows, columns) of open pairs, or None where all are."""
-        plan, block = self.block.plan, self.block
-        mask = None if plan.mask is None else self._cut(plan.mask)
+        inputs, block = self.block.inputs, self.block
+        mask = None if inputs.mask is None else self._cut(inputs.mask)
         if inside:
             return mask
-        at = plan.q_positions[block.sequence][block.rows]
-        keys = plan.k_positions[block.sequence][self.columns]
-        open_pairs = may_attend(None, at, keys, causal=plan.causal, window=plan.window)
-        open_pairs = namespace(at).tile(open_pairs, (plan.group, 1))
+        at = inputs.q_positions[block.sequence][block.rows]
+        keys = inputs.k_positions[block.sequence][self.columns]
+        open_pairs = may_attend(None, at, keys, causal=inputs.causal, window=inputs.window)
+        open_pairs = namespace(at).tile(open_pairs, (inputs.group, 1))
         return open_pairs if mask is None else open_pairs & mask
 
     def _cut(self, x):
@@ -248,37 +254,36 @@ class _Tile:
         part = x[self.block.sequence][self.block.heads, self.block.rows, self.columns]
         return part.reshape(-1, part.shape[-1])
 
+    def queries(self):
+        """The rows of scaled queries; what those that see nothing of this tile hold is kept out."""
+        return without_closed(self.block.q, self.allowed)
+
     def scores(self):
         """The scores after scale, soft cap, bias and mask; and the cap's slope, or None."""
-        plan, xp = self.block.plan, namespace(self.block.q)
-        keys = plan.k[self.block.key_head][self.columns]
+        inputs, xp = self.block.inputs, namespace(self.block.q)
+        keys = inputs.k[self.block.key_head][self.columns]
         if self.allowed is None:
             s = self.block.q @ keys.T
         else:
-            s = match(self.block.q[None], keys[None], self.allowed)[0]
-        bend = None
-        if plan.softcap is not None:
-            s /= plan.softcap
-            xp.tanh(s, out=s)
-            bend = 1 - s * s
-            s *= plan.softcap
-        if plan.bias is not None:
-            s += self._cut(plan.bias)
+            s = match(self.queries()[None], keys[None], self.allowed)[0]
+        cap_slope = None if inputs.softcap is None else cap(s, inputs.softcap)
+        if inputs.bias is not None:
+            s += self._cut(inputs.bias)
         if self.allowed is not None:
             s = xp.where(self.allowed, s, -math.inf)
-        return s, bend
+        return s, cap_slope
 
     def kept(self):
         """What dropout multiplies this tile with: 0, or the factor that makes up for it."""
-        plan, block = self.block.plan, self.block
+        inputs, block = self.block.inputs, self.block
         places = (*block.sequence, block.heads, block.rows, self.columns)
-        keep = plan.drop.keep_part(block.q, plan.full, places)
-        return keep.reshape(-1, keep.shape[-1]) * block.q.dtype.type(plan.drop.upscale)
+        keep = inputs.drop.keep_part(block.q, inputs.full, places)
+        return keep.reshape(-1, keep.shape[-1]) * block.q.dtype.type(inputs.drop.upscale)
 
     def add_to(self, gbias, gs):
         """Add the gradient of this tile's scores to the bias, summed where it was broadcast."""
         block = self.block
-        part = gs.reshape(block.plan.group, -1, gs.shape[-1])
+        part = gs.reshape(block.inputs.group, -1, gs.shape[-1])
         full = (*block.sequence, block.heads, block.rows, self.columns)
         lacking = len(full) - gbias.ndim
         where = tuple(
@@ -292,10 +297,3 @@ class _Tile:
 def _count(sorted_values, limit):
     """How many of the ascending ``sorted_values`` are at most ``limit``."""
     return int((sorted_values <= limit).sum())
-
-
-def _indices(shape):
-    """Every index into an array of ``shape``."""
-    if not shape:
-        return [()]
-    return [(i, *rest) for i in range(shape[0]) for rest in _indices(shape[1:])]

@@ -3,7 +3,7 @@
 from ...backend import dtypes, namespace
 from ...core import fused
 from ...errors import DTypeError, ShapeError
-from ..check import as_tensor, normalize_axis
+from ..check import as_tensors, normalize_axis, probability, whole_number
 from .ids import check_ids
 from .softmax import log_softmax
 
@@ -71,13 +71,12 @@ def cross_entropy(
     label_smoothing=0.0,
     reduction="mean",
 ):
-    """Cross entropy  L = −ln softmax(logits)[target], in nats.   ∂L/∂logits = softmax(logits) −
-    onehot(target).
+    """Cross entropy  L = −ln p[target],  p = softmax(logits).   ∂L/∂logits = p − onehot(target).
 
     ``target`` holds class numbers, or, in the shape of the logits and as floats, a probability for
-    each class. Rows with ``ignore_index`` count for nothing, and a batch in which all are ignored
-    has loss 0 with gradient 0. ``weight`` is a factor for each class, by which the mean is divided
-    too. ``label_smoothing`` spreads that part of the target evenly over all classes.
+    each class; L is in nats. Rows with ``ignore_index`` count for nothing, and a batch in which all
+    are ignored has loss 0 with gradient 0. ``weight`` is a factor for each class, by which the mean
+    is divided too. ``label_smoothing`` spreads that part of the target evenly over all classes.
 
     Shapes: logits (..., V, ...) with the classes on ``axis``, the last one unless told otherwise
     (PyTorch has ``axis=1``); target as logits without that axis, or, for probabilities, with it.
@@ -88,21 +87,24 @@ def cross_entropy(
     Reference: for the smoothing, Szegedy et al., "Rethinking the Inception Architecture",
     arXiv:1512.00567.
     """
-    logits, target = as_tensor(logits), as_tensor(target, logits)
+    logits, target = as_tensors("cross_entropy", logits=logits, target=target)
     check_options("cross_entropy", logits, weight, reduction)
-    if not 0 <= label_smoothing <= 1:
-        raise ShapeError(f"cross_entropy: label_smoothing is {label_smoothing}; it must be in 0..1")
-    axis = normalize_axis("cross_entropy", axis, logits.ndim)
+    probability("cross_entropy", "label_smoothing", label_smoothing)
+    whole_number("cross_entropy", "ignore_index", ignore_index)
+    axis = normalize_axis("cross_entropy", axis, logits)
     classes = logits.shape[axis]
     xp = namespace(logits)
-    if weight is not None and tuple(weight.shape) != (classes,):
-        raise ShapeError(
-            f"cross_entropy: weight is {tuple(weight.shape)}, logits have {classes} classes; "
-            f"weight must be ({classes},)"
-        )
+    if weight is not None:
+        weight = as_tensors("cross_entropy", logits=logits, weight=weight)[1]
+        if tuple(weight.shape) != (classes,):
+            raise ShapeError(
+                f"cross_entropy: weight is {tuple(weight.shape)}, logits are "
+                f"{tuple(logits.shape)}, of {classes} classes; weight must be ({classes},)"
+            )
     share = xp.ones(classes, dtype=logits.dtype, device=logits.device) if weight is None else weight
     logits = xp.moveaxis(logits, axis, -1)
     if dtypes.is_float(target.dtype):
+        _check_probabilities(logits, target, axis)
         losses = _expected(logits, xp.moveaxis(target, axis, -1), share, label_smoothing)
         counts = None
     else:
@@ -132,7 +134,7 @@ def check_options(where, logits, weight, reduction):
     if reduction not in ("mean", "sum", "none"):
         raise DTypeError(f'{where}: reduction is {reduction!r}; it must be "mean", "sum" or "none"')
     if not logits.ndim:
-        raise ShapeError(f"{where}: logits are 0-d; there must be an axis of classes")
+        raise ShapeError(f"{where}: logits are (); there must be an axis of classes")
     if not dtypes.is_float(logits.dtype):
         raise DTypeError(f"{where}: logits are {logits.dtype}; they must be floats")
 
@@ -142,23 +144,30 @@ def _check_target(logits, target, ignore_index, classes):
     expected = tuple(logits.shape[:-1])
     if tuple(target.shape) != expected:
         raise ShapeError(
-            f"cross_entropy: target is {tuple(target.shape)}, logits without their classes are "
-            f"{expected}; the shapes must be equal"
+            f"cross_entropy: target is {tuple(target.shape)}, logits are {tuple(logits.shape)}, "
+            f"classes last; the target must be {expected}"
         )
     if target.dtype.kind not in "iu":
-        raise DTypeError(f"cross_entropy: target is {target.dtype}; classes are integers")
+        raise DTypeError(
+            f"cross_entropy: target is {target.dtype}; classes are integers, probabilities floats"
+        )
     table = f"logits have {classes} classes"
     check_ids("cross_entropy", "target", target, classes, table, ignore=ignore_index)
 
 
-def _expected(logits, target, share, smoothing):
-    """The loss for targets given as probabilities; a class of probability 0 costs nothing, even at
-    −∞."""
-    if tuple(target.shape) != tuple(logits.shape):
+def _check_probabilities(logits, target, axis):
+    """One number for each logit; ``logits`` have their classes last, ``target`` on ``axis``."""
+    shape = list(logits.shape)
+    shape.insert(axis, shape.pop())
+    if list(target.shape) != shape:
         raise ShapeError(
-            f"cross_entropy: target is {tuple(target.shape)}, logits are {tuple(logits.shape)}; "
-            "probabilities need one number for each logit"
+            f"cross_entropy: target is {tuple(target.shape)} of floats, logits are "
+            f"{tuple(shape)}; probabilities need one number for each logit, classes are integers"
         )
+
+
+def _expected(logits, target, share, smoothing):
+    """Losses where the target is probabilities: a class that has 0 costs nothing, even at −∞."""
     xp = namespace(logits)
     target = target * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else target
     log_p = log_softmax(logits, axis=-1)

@@ -5,16 +5,14 @@ from typing import NamedTuple
 from ...backend import is_array, namespace
 from ...backend.random import keep_at, keep_mask
 from ...core import Tensor, fused
-from ...errors import ShapeError
-from ..check import as_float
-from ..random import default_generator
+from ..check import as_float, probability
+from ..random import source
 
 __all__ = ["dropout"]
 
 
 class Drop(NamedTuple):
-    """Which elements survive, as a rule instead of an array: a hash of the place decides, with a
-    key.
+    """Which elements survive, as a rule instead of an array: a hash of place and key decides.
 
     A kernel is handed this and works out the part of the mask that it needs; a replay, later or in
     other tiles or on another device, sees the same one.
@@ -24,10 +22,9 @@ class Drop(NamedTuple):
     key: tuple
 
     @classmethod
-    def draw(cls, rate, generator=None):
-        """A new rule; ``generator`` gives the key."""
-        generator = default_generator() if generator is None else generator
-        return cls(float(rate), generator.draw_key())
+    def draw(cls, where, rate, generator=None):
+        """A new rule; ``generator`` gives the key. Raises: DTypeError in the name of ``where``."""
+        return cls(float(rate), source(where, generator).draw_key())
 
     @property
     def upscale(self):
@@ -70,21 +67,19 @@ def _dropout(x, keep, *, upscale):
 
 
 def dropout(x, p=0.5, training=True, generator=None):
-    """Dropout  y = x·keep/(1 − p), keep = 1 with probability 1 − p, else 0.   ∂L/∂x = g·keep/(1 −
-    p).
+    """Dropout  y = x·m,  m = 1/(1 − p) with probability 1 − p, else 0.   ∂L/∂x = g·m.
 
     Outside ``training``, or with p = 0, y is x: the factor keeps the expectation the same in both.
-    The mask is a hash of the element's place and a key drawn from ``generator``, the same on every
-    device.
+    Which elements stay is a hash of their place and of a key drawn from ``generator``, the same on
+    every device.
 
     Raises: ShapeError for a probability outside 0..1.
     Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", 2014.
     """
-    if not 0 <= p <= 1:
-        raise ShapeError(f"dropout: p is {p}; a probability is in 0..1")
-    x = as_float(x)
+    p = probability("dropout", "p", p)
+    x = as_float(x, where="dropout")
     if not training or p == 0:
         return x
-    drop = Drop.draw(p, generator)
+    drop = Drop.draw("dropout", p, generator)
     return _dropout(x, drop.keep(x), upscale=drop.upscale if p < 1 else 0.0)

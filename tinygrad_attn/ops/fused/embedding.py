@@ -25,13 +25,12 @@ def _embedding(ids, weight):
 
 
 def embedding(ids, weight):
-    """Look-up  y = weight[ids].   ∂L/∂weight[i] = the sum of g over every place where token i
-    stood.
+    """Look-up  y = weight[ids].   ∂L/∂weight[i] = Σ g over the places where token i stood.
 
     Shapes: ids (...) of whole numbers in 0..V−1, weight (V, D) → (..., D).
     Raises: DTypeError for ids that are no integers, IndexRangeError for an id outside 0..V−1.
     """
-    ids, weight = as_tensor(ids, weight), as_tensor(weight)
+    ids, weight = as_tensor(ids, weight, where="embedding"), as_tensor(weight, where="embedding")
     if ids.dtype.kind not in "iu":
         raise DTypeError(f"embedding: ids are {ids.dtype}; they must be integers")
     if weight.ndim != 2 or not dtypes.is_float(weight.dtype):

@@ -33,7 +33,7 @@ def _gelu(x, *, needs):
     y = x * below
     if not needs[0]:
         return y, None
-    slope = x * x  # becomes dy/dx = Φ(x) + x·φ(x)
+    slope = xp.square(x, out=xp.empty_like(x))  # becomes dy/dx = Φ(x) + x·φ(x)
     slope *= -0.5
     xp.exp(slope, out=slope)
     slope *= x
@@ -45,27 +45,26 @@ def _gelu(x, *, needs):
 @fused(spec=gelu_tanh_spec)
 def _gelu_tanh(x, *, needs):
     xp = namespace(x)
-    square = x * x
-    t = square * (_SLOPE * _CUBIC)  # becomes tanh(√(2/π)(x + 0.044715x³))
+    square = xp.square(x, out=xp.empty_like(x))
+    t = xp.multiply(square, _SLOPE * _CUBIC, out=xp.empty_like(x))
     t += _SLOPE
     t *= x
-    xp.tanh(t, out=t)
+    xp.tanh(t, out=t)  # tanh(√(2/π)(x + 0.044715x³))
     half = t + 1
     half *= 0.5
     y = x * half
     if not needs[0]:
         return y, None
-    square *= (
-        3 * _SLOPE * _CUBIC
-    )  # becomes dy/dx = (1 + t)/2 + x/2·(1 − t²)·√(2/π)(1 + 3·0.044715x²)
-    square += _SLOPE
+    slope = square  # becomes dy/dx = (1 + t)/2 + x/2·(1 − t²)·√(2/π)(1 + 3·0.044715x²)
+    slope *= 3 * _SLOPE * _CUBIC
+    slope += _SLOPE
     t *= t
     xp.subtract(1, t, out=t)
-    square *= t
-    square *= x
-    square *= 0.5
-    square += half
-    return y, lambda g: (g * square,)
+    slope *= t
+    slope *= x
+    slope *= 0.5
+    slope += half
+    return y, lambda g: (g * slope,)
 
 
 def gelu(x, approximate="none"):
@@ -80,4 +79,4 @@ def gelu(x, approximate="none"):
     """
     if approximate not in ("none", "tanh"):
         raise DTypeError(f'gelu: approximate is {approximate!r}; it must be "none" or "tanh"')
-    return (_gelu if approximate == "none" else _gelu_tanh)(as_tensor(x))
+    return (_gelu if approximate == "none" else _gelu_tanh)(as_tensor(x, where="gelu"))

@@ -1,5 +1,4 @@
-"""The check that ids are inside their table: an array library may wrap a wrong one round
-silently."""
+"""The check that ids are inside their table: an array library may wrap a wrong one round."""
 
 from ...backend import backend_of
 from ...errors import IndexRangeError
@@ -8,8 +7,7 @@ __all__ = ["check_ids"]
 
 
 def check_ids(where, what, ids, count, table, ignore=None):
-    """Raise IndexRangeError naming the first of ``ids`` that is outside 0..count−1 and not
-    ``ignore``."""
+    """Raise IndexRangeError naming the first of ``ids`` outside 0..count−1, unless ``ignore``."""
     if not ids.size:
         return
     data = ids.data

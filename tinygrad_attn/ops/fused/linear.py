@@ -17,12 +17,13 @@ def linear_spec(x, weight, bias):
 
 
 @fused(spec=linear_spec)
-def _linear(x, weight, bias, *, needs):
+def _linear(x, weight, bias=None, *, needs):
     matmul = backend_of(x).matmul
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y = matmul(rows, weight.T)
     if bias is not None:
         y += bias
+    y_shape = y.shape
 
     def backward(g):
         xp = namespace(g)
@@ -32,7 +33,6 @@ def _linear(x, weight, bias, *, needs):
         gb = matmul(xp.ones(len(g), dtype=g.dtype), g) if needs[2] else None  # sums faster than sum
         return gx, gw, gb
 
-    y_shape = y.shape
     return y.reshape(*x.shape[:-1], weight.shape[0]), backward
 
 
@@ -44,7 +44,8 @@ def linear(x, weight, bias=None):
     Shapes: x (..., in), weight (out, in), bias (out,) or None → (..., out).
     Raises: ShapeError where these sizes do not fit.
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight = as_tensor(x, where="linear"), as_tensor(weight, where="linear")
+    bias = None if bias is None else as_tensor(bias, weight, where="linear")
     shapes = f"x is {tuple(x.shape)}, weight is {tuple(weight.shape)}"
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: {shapes}; weight must be (out, in) with in = x.shape[-1]")

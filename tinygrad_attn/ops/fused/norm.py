@@ -5,7 +5,7 @@ import math
 from ...backend import namespace
 from ...core import fused
 from ...errors import ShapeError
-from ..check import as_tensor
+from ..check import as_tensor, number
 
 __all__ = ["layer_norm", "rms_norm"]
 
@@ -32,12 +32,17 @@ def _rows(x, axes):
     return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:]))
 
 
+def _mean(rows):
+    """The mean of each row, as a column; of rows without elements it is 0."""
+    return rows.sum(axis=1, keepdims=True) / max(rows.shape[1], 1)
+
+
 @fused(spec=layer_norm_spec)
-def _layer_norm(x, weight, bias, *, eps, axes, needs):
+def _layer_norm(x, weight=None, bias=None, *, eps, axes, needs):
     xp = namespace(x)
     rows = _rows(x, axes)
-    unit = rows - xp.mean(rows, axis=1, keepdims=True)
-    inverse = 1 / xp.sqrt(xp.mean(unit * unit, axis=1, keepdims=True) + x.dtype.type(eps))
+    unit = rows - _mean(rows)
+    inverse = 1 / xp.sqrt(_mean(unit * unit) + x.dtype.type(eps))
     unit *= inverse
     y = unit.copy() if weight is None else unit * weight.reshape(-1)
     if bias is not None:
@@ -50,8 +55,8 @@ def _layer_norm(x, weight, bias, *, eps, axes, needs):
         if not needs[0]:
             return None, gw, gb
         gx = g.copy() if weight is None else g * weight.reshape(-1)
-        along = xp.mean(gx * unit, axis=1, keepdims=True)
-        gx -= xp.mean(gx, axis=1, keepdims=True)
+        along = _mean(gx * unit)
+        gx -= _mean(gx)
         gx -= unit * along
         gx *= inverse
         return gx.reshape(x.shape), gw, gb
@@ -60,10 +65,10 @@ def _layer_norm(x, weight, bias, *, eps, axes, needs):
 
 
 @fused(spec=rms_norm_spec)
-def _rms_norm(x, weight, *, eps, axes, needs):
+def _rms_norm(x, weight=None, *, eps, axes, needs):
     xp = namespace(x)
     rows = _rows(x, axes)
-    inverse = 1 / xp.sqrt(xp.mean(rows * rows, axis=1, keepdims=True) + x.dtype.type(eps))
+    inverse = 1 / xp.sqrt(_mean(rows * rows) + x.dtype.type(eps))
     unit = rows * inverse
     y = unit.copy() if weight is None else unit * weight.reshape(-1)
 
@@ -73,7 +78,7 @@ def _rms_norm(x, weight, *, eps, axes, needs):
         if not needs[0]:
             return None, gw
         gx = g.copy() if weight is None else g * weight.reshape(-1)
-        gx -= unit * xp.mean(gx * unit, axis=1, keepdims=True)
+        gx -= unit * _mean(gx * unit)
         gx *= inverse
         return gx.reshape(x.shape), gw
 
@@ -91,9 +96,10 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     Raises: ShapeError where weight or bias are not the trailing sizes of x.
     Reference: Ba, Kiros, Hinton, "Layer Normalization", arXiv:1607.06450.
     """
-    x = as_tensor(x)
-    axes = _trailing_axes("layer_norm", x, weight=weight, bias=bias)
-    return _layer_norm(x, weight, bias, eps=float(eps), axes=axes)
+    x = as_tensor(x, where="layer_norm")
+    weight, bias = _affine("layer_norm", x, weight), _affine("layer_norm", x, bias)
+    axes, eps = _trailing_axes("layer_norm", x, weight=weight, bias=bias), _eps("layer_norm", eps)
+    return _layer_norm(x, weight, bias, eps=eps, axes=axes)
 
 
 def rms_norm(x, weight=None, eps=1e-6):
@@ -106,23 +112,32 @@ def rms_norm(x, weight=None, eps=1e-6):
     Raises: ShapeError where weight is not the trailing sizes of x.
     Reference: Zhang, Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467.
     """
-    x = as_tensor(x)
-    return _rms_norm(x, weight, eps=float(eps), axes=_trailing_axes("rms_norm", x, weight=weight))
+    x = as_tensor(x, where="rms_norm")
+    weight = _affine("rms_norm", x, weight)
+    axes, eps = _trailing_axes("rms_norm", x, weight=weight), _eps("rms_norm", eps)
+    return _rms_norm(x, weight, eps=eps, axes=axes)
+
+
+def _affine(where, x, given):
+    return None if given is None else as_tensor(given, x, where=where)
+
+
+def _eps(where, eps):
+    if number(where, "eps", eps) >= 0:
+        return float(eps)
+    raise ShapeError(f"{where}: eps is {eps}; it must not be negative")
 
 
 def _trailing_axes(where, x, **affine):
     """The axes over which to normalise: those that weight and bias span, else the last."""
     if not x.ndim:
-        raise ShapeError(f"{where}: x is 0-d; there is no axis to normalise over")
-    count = 1
-    for name, tensor in affine.items():
-        if tensor is not None:
-            count = tensor.ndim
-            if not count or tuple(tensor.shape) != tuple(x.shape[-count:]):
-                raise ShapeError(
-                    f"{where}: {name} is {tuple(tensor.shape)}, x is {tuple(x.shape)}; "
-                    f"{name}.shape must equal the trailing sizes of x"
-                )
-    if len({t.ndim for t in affine.values() if t is not None}) > 1:
-        raise ShapeError(f"{where}: weight and bias have different shapes; they must be equal")
+        raise ShapeError(f"{where}: x is (); it must have an axis to normalise over")
+    given = {name: tuple(tensor.shape) for name, tensor in affine.items() if tensor is not None}
+    operands = ", ".join(f"{name} is {shape}" for name, shape in {**given, "x": x.shape}.items())
+    for name, shape in given.items():
+        if not shape or shape != tuple(x.shape[-len(shape) :]):
+            raise ShapeError(f"{where}: {operands}; {name} must have the trailing sizes of x")
+    if len(set(given.values())) > 1:
+        raise ShapeError(f"{where}: {operands}; weight and bias must have the same shape")
+    count = max(map(len, given.values()), default=1)
     return tuple(range(x.ndim - count, x.ndim))

@@ -2,12 +2,12 @@
 
 from ...backend import namespace
 from ...core import fused
-from ..check import as_tensor, normalize_axis
+from ..check import as_float, normalize_axis
 
 __all__ = ["log_softmax", "softmax"]
 
 
-def _centred(x, axis):
+def _below_zero(x, axis):
     """x minus its maximum, which changes no ratio of exponentials and lets none overflow.
 
     The maximum is held constant: a shift has no influence on the result, so none on the gradient.
@@ -17,13 +17,13 @@ def _centred(x, axis):
 
 def softmax_spec(x, *, axis):
     """eˣ / Σ eˣ."""
-    e = namespace(x).exp(_centred(x, axis))
+    e = namespace(x).exp(_below_zero(x, axis))
     return e / e.sum(axis=axis, keepdims=True)
 
 
 def log_softmax_spec(x, *, axis):
     """x − ln Σ eˣ."""
-    z = _centred(x, axis)
+    z = _below_zero(x, axis)
     xp = namespace(x)
     return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
 
@@ -72,8 +72,8 @@ def softmax(x, axis=-1):
         >>> ta.softmax(ta.tensor([0.0, 0.0]))
         tensor([0.5, 0.5])
     """
-    x = as_tensor(x)
-    return _softmax(x, axis=normalize_axis("softmax", axis, x.ndim))
+    x = as_float(x, where="softmax")
+    return _softmax(x, axis=normalize_axis("softmax", axis, x))
 
 
 def log_softmax(x, axis=-1):
@@ -82,5 +82,5 @@ def log_softmax(x, axis=-1):
     Never the logarithm of a rounded probability: exact where softmax underflows to 0.
     Raises: ShapeError for an axis that x does not have.
     """
-    x = as_tensor(x)
-    return _log_softmax(x, axis=normalize_axis("log_softmax", axis, x.ndim))
+    x = as_float(x, where="log_softmax")
+    return _log_softmax(x, axis=normalize_axis("log_softmax", axis, x))

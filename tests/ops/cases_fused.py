@@ -1,0 +1,133 @@
+"""The fused ops: values as NumPy's, and, by the second order, the kernels as their specs."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_attn as ta
+from tests.ops.cases import Case, one_shape
+
+ANY = (-2.0, 2.0)
+
+
+def np_softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True)) if x.size else x
+    return e / e.sum(axis, keepdims=True)
+
+
+def np_layer_norm(x, weight, bias):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def np_rms_norm(x, weight):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * weight
+
+
+def np_gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+@st.composite
+def rows_and_weights(draw, count):
+    """(..., D) and ``count`` times (D,)."""
+    (shape,) = draw(one_shape(min_dims=1, min_size=0))
+    width = draw(st.integers(2, 4))  # of one element the norm is a constant
+    return ((*shape[:-1], width), *((width,),) * count)
+
+
+@st.composite
+def linear_shapes(draw):
+    """x (..., in), weight (out, in), bias (out,)."""
+    (shape,) = draw(one_shape(min_dims=1))
+    out = draw(st.integers(0, 3))
+    return shape, (out, shape[-1]), (out,)
+
+
+@st.composite
+def attention_shapes(draw):
+    """q (B, H, T, E), k (B, Hk, S, E), v (B, Hk, S, Ev)."""
+    batch, groups, heads = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    queries, keys = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    width, value_width = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    k = (batch, heads, keys, width)
+    return (batch, heads * groups, queries, width), k, (*k[:-1], value_width)
+
+
+def attend(path, **options):
+    return lambda q, k, v: ta.scaled_dot_product_attention(q, k, v, path=path, **options)
+
+
+def dropped(x):
+    """The same elements at every call."""
+    return ta.dropout(x, 0.4, generator=ta.Generator(3))
+
+
+def looked_up(weight):
+    return ta.embedding(ta.tensor([[0, 1], [1, 0], [0, 0]]).to(weight.device), weight)
+
+
+def surprise(logits, smoothing=0.0, **options):
+    target = (ta.arange(logits.shape[0]) % logits.shape[1]).to(logits.device)
+    return ta.cross_entropy(logits, target, label_smoothing=smoothing, **options)
+
+
+TWO_ROWS_OR_MORE = st.tuples(st.tuples(st.integers(2, 4), st.integers(1, 3)))
+LOGITS = st.tuples(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+MATRIX = one_shape(min_dims=1, min_size=1)
+
+CASES = [
+    Case("gelu", ta.gelu, (ANY,)),
+    Case("gelu by tanh", lambda x: ta.gelu(x, "tanh"), (ANY,), np_gelu_tanh),
+    Case("silu", ta.silu, (ANY,), lambda x: x / (1 + np.exp(-x))),
+    Case("softmax", ta.softmax, (ANY,), np_softmax, order=3, shapes=MATRIX),
+    Case(
+        "softmax over the first axis",
+        lambda x: ta.softmax(x, 0),
+        (ANY,),
+        lambda x: np_softmax(x, 0),
+        shapes=MATRIX,
+    ),
+    Case("log_softmax", ta.log_softmax, (ANY,), lambda x: np.log(np_softmax(x)), shapes=MATRIX),
+    Case("layer_norm", ta.layer_norm, (ANY, ANY, ANY), np_layer_norm, shapes=rows_and_weights(2)),
+    Case(
+        "layer_norm without weights",
+        ta.layer_norm,
+        (ANY,),
+        lambda x: np_layer_norm(x, 1, 0),
+        shapes=rows_and_weights(0),
+    ),
+    Case("rms_norm", ta.rms_norm, (ANY, ANY), np_rms_norm, shapes=rows_and_weights(1)),
+    Case("linear", ta.linear, (ANY, ANY, ANY), lambda x, w, b: x @ w.T + b, shapes=linear_shapes()),
+    Case(
+        "linear without bias",
+        lambda x, w, b: ta.linear(x, w),
+        (ANY, ANY, ANY),
+        lambda x, w, b: x @ w.T,
+        shapes=linear_shapes(),
+    ),
+    Case(
+        "embedding",
+        looked_up,
+        (ANY,),
+        lambda w: w[[[0, 1], [1, 0], [0, 0]]],
+        shapes=TWO_ROWS_OR_MORE,
+    ),
+    Case("dropout", dropped, (ANY,)),
+    Case("cross_entropy", surprise, (ANY,), shapes=LOGITS),
+    Case("cross_entropy, smoothed", lambda x: surprise(x, 0.1), (ANY,), shapes=LOGITS),
+    Case("cross_entropy, each", lambda x: surprise(x, reduction="none"), (ANY,), shapes=LOGITS),
+    Case("attention, dense", attend("dense"), (ANY,) * 3, shapes=attention_shapes()),
+    Case(
+        "attention, dense, causal",
+        attend("dense", causal=True),
+        (ANY,) * 3,
+        shapes=attention_shapes(),
+    ),
+    Case("attention, tiled", attend("tiled"), (ANY,) * 3, shapes=attention_shapes()),
+    Case(
+        "attention, tiled, window",
+        attend("tiled", causal=True, window=2),
+        (ANY,) * 3,
+        shapes=attention_shapes(),
+    ),
+]
