@@ -1,6 +1,7 @@
 """recompute: the same values and gradients as without it, for less memory."""
 
 import gc
+import threading
 import tracemalloc
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn import nn
 from tinygrad_attn.core.tensor import write
+from tinygrad_attn.ops.random import default_generator
 
 RNG = np.random.default_rng(0)
 
@@ -160,6 +162,24 @@ def test_dropout():
     x = ta.ones(1000, requires_grad=True)
     y = ta.recompute(lambda x: ta.dropout(x, 0.5), x)
     np.testing.assert_array_equal(ta.grad(y.sum(), x).numpy(), y.numpy())
+
+
+def test_dropout_where_the_thread_has_another_generator_by_then():
+    ta.manual_seed(0)
+    x = ta.ones(1000, requires_grad=True)
+    y = ta.recompute(lambda x: ta.dropout(x, 0.5), x)
+    ta.manual_seed(0)
+    ta.rand(3)
+    ta.dropout(x, 0.5)
+    expected = ta.Generator(0)
+    expected.set_state(default_generator().get_state())
+    np.testing.assert_array_equal(ta.grad(y.sum(), x, retain_graph=True).numpy(), y.numpy())
+    assert ta.rand(()).item() == ta.rand((), generator=expected).item()  # and nobody is disturbed
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ta.grad(y.sum(), x)))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(found[0].numpy(), y.numpy())
 
 
 # ---- memory -------------------------------------------------------------------------------------

@@ -47,4 +47,4 @@ def test_another_form_is_refused(tree, message):
     form = {"a": ta.ones(1), "b": [ta.ones(2)]}
     with pytest.raises(ta.ShapeError) as caught:
         list(matching_tensors("here", form, tree))
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}; give the same form"

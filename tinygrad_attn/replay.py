@@ -115,7 +115,7 @@ class _Segment:
         try:
             for generator, state in zip(self.generators, self.states):
                 generator.set_state(state)
-            with drawing_from(self.generators[0]):  # by now there may be another, or no such thread
+            with drawing_from(self.generators[0]):  # the thread may have another by now
                 yield
         finally:
             for generator, state in zip(self.generators, present):

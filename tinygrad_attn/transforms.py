@@ -187,7 +187,8 @@ class _Run:
         self.outputs = tensors_in(self.result)
         if not self.outputs:
             raise DTypeError(
-                f"{where}: the function returned no tensor, but {type(result).__name__}"
+                f"{where}: the function returned no tensor, but {type(result).__name__}; it must "
+                "compute one from its inputs"
             )
         others = outside(self.outputs, {x.node for x in self.variables}, began)
         self.ends += others

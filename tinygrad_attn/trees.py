@@ -59,11 +59,14 @@ def matching_tensors(where, form, tree):
     is_dict = isinstance(form, dict)
     if isinstance(tree, dict) != is_dict or not isinstance(tree, (dict, list, tuple)):
         raise ShapeError(
-            f"{where}: v has a {type(tree).__name__} in the place of a {type(form).__name__}"
+            f"{where}: v has a {type(tree).__name__} in the place of a {type(form).__name__}; "
+            "give the same form"
         )
     keys = list(form) if is_dict else range(len(form))
     if set(keys) != set(tree if is_dict else range(len(tree))):
-        raise ShapeError(f"{where}: v has {_contents(tree)} in the place of {_contents(form)}")
+        raise ShapeError(
+            f"{where}: v has {_contents(tree)} in the place of {_contents(form)}; give the same form"
+        )
     for key in keys:
         yield from matching_tensors(where, form[key], tree[key])
 

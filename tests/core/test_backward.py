@@ -47,6 +47,24 @@ def test_grad_touches_no_grad_and_takes_several():
     assert x.grad is None and y.grad is None
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_an_input_named_twice_gets_two_arrays(create_graph):
+    x = ta.tensor([1.0, 2.0], requires_grad=True)
+    first, second = ta.grad((x * x * x).sum(), (x, x), create_graph=create_graph)
+    assert not np.shares_memory(first.numpy(), second.numpy())
+    assert first.tolist() == second.tolist() == [3.0, 12.0]
+    if create_graph:
+        assert ta.grad(second.sum(), x).tolist() == [6.0, 12.0]
+
+
+@pytest.mark.parametrize("name", ["outputs", "inputs", "grad_outputs"])
+def test_what_is_no_sequence_of_tensors_is_refused(name):
+    x = ta.tensor(1.0, requires_grad=True)
+    given = {"outputs": x * x, "inputs": x, "grad_outputs": ta.tensor(1.0), name: 1.0}
+    with pytest.raises(ta.DTypeError, match=f"grad: {name} must be tensors, not float"):
+        ta.grad(**given)
+
+
 def test_an_output_named_twice_counts_twice():
     x = leaf(1.0)
     y = (3 * x).sum()

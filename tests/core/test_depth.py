@@ -73,3 +73,12 @@ def test_a_wide_graph_is_walked_once_through_each_node():
         y = y + y
     y.backward()
     assert x.grad.item() == 2.0**1000
+
+
+def test_a_mistake_leaves_no_cycle():
+    x = ta.ones(2, 3, requires_grad=True)
+    for mistake in (lambda: x @ x, lambda: x.reshape(4, 4), lambda: x + ta.ones(4)):
+        with pytest.raises(ta.ShapeError):
+            mistake()
+    del mistake
+    assert gc.collect() == 0

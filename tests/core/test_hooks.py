@@ -47,6 +47,27 @@ def test_a_hook_may_keep_what_it_sees():
     assert [g.tolist() for g in seen] == [[2.0], [2.0]]
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_what_a_hook_writes_into_reaches_nobody(create_graph):
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    seed = ta.ones(2)
+
+    def scribble(g):
+        with ta.no_grad():
+            g[0] = 100.0
+
+    z = x + y
+    for tensor in (x, y, z):
+        tensor.register_hook(scribble)
+    gx, gy = ta.grad(z, (x, y), seed, create_graph=create_graph)
+    assert gx.tolist() == gy.tolist() == seed.tolist() == [1.0, 1.0]
+
+
+def test_a_hook_is_a_function():
+    with pytest.raises(TypeError, match="register_hook: hook is int; give a function"):
+        leaf(1.0).register_hook(5)
+
+
 def test_a_hook_with_a_graph_sees_tensors_that_can_be_differentiated():
     x = leaf(3.0)
     y = x * x

@@ -32,6 +32,46 @@ def test_as_decorators():
     assert not twice(leaf()).requires_grad  # a second time too
 
 
+def test_above_a_generator_it_holds_inside_only():
+    @ta.no_grad()
+    def halves(x):
+        while True:
+            asked = yield x.requires_grad and (x * 2).requires_grad
+            if asked:
+                return asked
+
+    items = halves(leaf())
+    assert next(items) is False
+    assert (leaf() * 2).requires_grad
+    assert next(items) is False
+    with pytest.raises(StopIteration, match="enough"):
+        items.send("enough")
+    assert ta.is_grad_enabled()
+
+
+def test_a_generator_may_be_closed_by_another_thread():
+    def inside():
+        with ta.no_grad():
+            yield ta.is_grad_enabled()
+
+    items, failures = inside(), []
+
+    def close():
+        try:
+            items.close()
+        except ValueError as error:
+            failures.append(error)
+
+    def begin():
+        assert next(items) is False
+
+    for job in (begin, close):
+        thread = threading.Thread(target=job)
+        thread.start()
+        thread.join()
+    assert failures == []
+
+
 def test_an_error_inside_leaves_the_mode_as_it_was():
     with pytest.raises(ZeroDivisionError), ta.no_grad():
         _ = 1 / 0

@@ -198,3 +198,10 @@ def test_a_higher_order_graph_leaves_no_cycle():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_a_number_is_formatted_as_one():
+    loss = ta.tensor(2.0, requires_grad=True) * 1
+    assert f"{loss:.3f}" == "2.000"
+    assert f"{loss}" == str(loss)
+    assert f"{ta.tensor([1, 2])}" == "tensor([1, 2])"

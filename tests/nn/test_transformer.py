@@ -53,6 +53,16 @@ def test_names_are_those_of_pytorch(kind):
     assert set(kind(4, 2, 6, bias=False).state_dict()) == weights
 
 
+@pytest.mark.parametrize("kind", [nn.TransformerEncoderLayer, nn.TransformerDecoderLayer])
+def test_their_order_is_that_of_pytorch(kind):
+    """An optimizer's state counts parameters instead of naming them."""
+    found = list(dict.fromkeys(name.split(".")[0] for name in kind(4, 2, 6).state_dict()))
+    expected = ["self_attn", "multihead_attn", "linear1", "linear2", "norm1", "norm2", "norm3"]
+    if kind is nn.TransformerEncoderLayer:
+        expected = [name for name in expected if name not in ("multihead_attn", "norm3")]
+    assert found == expected
+
+
 def test_options_reach_the_parts():
     layer = nn.TransformerDecoderLayer(8, 4, 6, 0.3, nn.GELU("tanh"), 1e-3, num_kv_heads=2)
     assert [m.p for m in layer.modules() if isinstance(m, nn.Dropout)] == [0.3] * 4

@@ -213,6 +213,46 @@ def test_what_a_closed_pair_hides_changes_nothing(path, poison, closed_by):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("poisoned", ["query", "key"])
+def test_nan_where_nothing_is_open_changes_no_gradient_of_any_order(path, softcap, poisoned):
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((2, 4, 3)) for _ in range(3))
+    mask = np.ones((4, 4), bool)
+    mask[1] = mask[:, 2] = False
+
+    def run():
+        inputs = [ta.tensor(x, requires_grad=True) for x in (q, k, v)]
+        y = attend(*inputs, mask=ta.tensor(mask), softcap=softcap, path=path)
+        plain = ta.grad((y * y).sum(), inputs, retain_graph=True)
+        first = ta.grad((y * y).sum(), inputs, create_graph=True)
+        return [y, *plain, *first, *ta.grad(sum((g * g).sum() for g in first), inputs)]
+
+    clean = run()
+    if poisoned == "query":
+        q[:, 1] = math.nan
+    else:
+        k[:, 2] = math.nan
+    for before, after in zip(clean, run(), strict=True):
+        np.testing.assert_allclose(before.numpy(), after.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_values_without_width_can_be_walked_back(path):
+    q, k, v = (ta.ones(1, 2, 3, n, requires_grad=True) for n in (4, 4, 0))
+    y = attend(q, k, v, path=path)
+    assert y.shape == (1, 2, 3, 0)
+    assert [g.tolist() for g in ta.grad(y.sum(), (q, v))] == [ta.zeros_like(q).tolist(), v.tolist()]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_returned_weights_have_the_dtype_of_the_queries(path):
+    q = ta.ones(1, 2, 3, dtype=ta.float16)
+    y, weights = attend(q, q, q, path=path, return_weights=True)
+    assert y.dtype == weights.dtype == ta.float16
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_nan_in_an_open_place_passes_through(path):
     q = ta.ones(1, 2, 2)
     v = ta.tensor([[[1.0, 1.0], [math.nan, 1.0]]])

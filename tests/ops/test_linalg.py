@@ -195,8 +195,8 @@ TWO, THREE, WIDE, TALL, STACK, NUMBER = (
         (
             ta.einsum,
             ("ij,jk", WIDE, WIDE),
-            "einsum \"ij,jk\": 'j' is both 3 and 2; one letter has one size, or 1 "
-            "(xs[0] is (2, 3), xs[1] is (2, 3))",
+            "einsum \"ij,jk\": 'j' is both 3 and 2 (xs[0] is (2, 3), xs[1] is (2, 3)); "
+            "one letter has one size, or 1",
         ),
         (ta.einsum, ("ii", np.ones((1, 3))), "'i' is both 1 and 3"),
         (ta.einsum, ("ij", WIDE, WIDE), "there are subscripts for 1 operands, but 2 operands"),

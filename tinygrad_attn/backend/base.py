@@ -53,7 +53,7 @@ class Backend:
         if device != self.name:
             raise DeviceError(
                 f'to("{device}"): no device "{device}": the {self.name} backend has only '
-                f'"{self.name}"'
+                f'"{self.name}"; write that'
             )
         return device
 

@@ -72,7 +72,7 @@ class Generator:
             self._keys_drawn = int(state["keys"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"Generator.set_state: this is no state of a generator: {error!r}"
+                "Generator.set_state: this is no state of a generator; give what get_state() returned"
             ) from error
 
     # ---- drawing: NumPy arrays -----------------------------------------------------------------

@@ -135,7 +135,8 @@ def _require_float64(named):
             )
     if not named:
         raise DTypeError(
-            "gradcheck: there is no float tensor among the inputs, so nothing to differentiate"
+            "gradcheck: there is no float tensor among the inputs, so nothing to differentiate; "
+            "give one of float64"
         )
 
 

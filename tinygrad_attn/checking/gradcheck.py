@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..backend import dtypes, quiet
 from ..core import Tensor
-from ..errors import GradcheckError, ShapeError
+from ..errors import DTypeError, GradcheckError, ShapeError
+from ..ops.check import number
 from ..trees import map_tensors
 from .arguments import subject_of
 from .audit import AUDITS, FIRST, HIGHER_ORDER_AUDITS
@@ -76,7 +77,8 @@ def gradcheck(
         >>> ta.gradcheck(wrong, x).findings[0].cause
         'off by a factor of 2, too small'
     """
-    _require(order, directions, method, mode)
+    _require(fn, order, directions, method, mode)
+    _require_numbers(eps=eps, rtol=rtol, atol=atol)
     with subject_of(fn, inputs) as subject:
         report = Report(subject.name, order, sweep=step_sweep(subject) if sweep else None)
         if all(_audit(report, subject, {what: audit}) for what, audit in FIRST.items()):
@@ -115,8 +117,12 @@ def _in_float64(tensor):
     )
 
 
-def _require(order, directions, method, mode):
-    """Refuse what is no order, no number of directions, no method, no mode."""
+def _require(fn, order, directions, method, mode):
+    """Refuse what is no function, no order, no number of directions, no method, no mode."""
+    if not callable(fn):
+        raise DTypeError(
+            f"gradcheck: fn is a {type(fn).__name__}; it must be a function or a Module"
+        )
     for name, value in (("order", order), ("directions", directions)):
         if not isinstance(value, int) or value < 1:
             raise ShapeError(f"gradcheck: {name} is {value!r}; it must be a whole number from 1 up")
@@ -128,6 +134,15 @@ def _require(order, directions, method, mode):
             raise ShapeError(
                 f"gradcheck: {name} is {value!r}; it must be one of {', '.join(known)}"
             )
+
+
+def _require_numbers(**numbers):
+    """Refuse a step of 0 and negative numbers; None leaves the choice to us."""
+    for name, value in numbers.items():
+        if value is None or number("gradcheck", name, value) > 0:
+            continue
+        if value != 0 or name == "eps":
+            raise ShapeError(f"gradcheck: {name} is {value}; it must be positive")
 
 
 def _check_orders(report, subject, order, method, eps, rules):

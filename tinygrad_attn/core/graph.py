@@ -276,15 +276,15 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
     to a user. A sum that we made is; a part is looked into only where it ends in a leaf, and being
     ours saves a copy.
     """
-    parts = []
-    for parent, part in node.op.pull_back(node, gradient, wanted, create_graph):
+    parts = list(node.op.pull_back(node, gradient, wanted, create_graph))
+    for parent, part in parts:
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            is_end = parent.op is None and not create_graph and part.base is None
-            if is_end and not any(part is other for other in (gradient, *node.saved, *parts)):
-                ours.add(parent)
-            parts.append(part)
+            if parent.op is None and not create_graph and part.base is None:
+                known = [gradient, *node.saved, *(other for _, other in parts)]
+                if sum(part is other for other in known) == 1:  # known to nobody but this list
+                    ours.add(parent)
         elif parent in ours and not create_graph:
             held += part
             gradients[parent] = held  # a 0-d NumPy result is a scalar, which += replaces

@@ -38,7 +38,9 @@ class Plan:
         self.fetchers = [fetch for fetch, _ in pairs]
         self.lifters = [lift for _, lift in pairs]
         known = [*op.positional, "y"]
-        if not op.variadic and set(needs) <= set(known):  # nothing else, so one look-up does it
+        if not needs:
+            self.keep = lambda arrays, options, y: ()
+        elif not op.variadic and set(needs) <= set(known):  # one look-up does it
             pick = _picker(needs, known)
             self.keep = lambda arrays, options, y: pick((*arrays, y))
 
@@ -47,14 +49,14 @@ class Plan:
         return tuple([fetch(arrays, options, y) for fetch in self.fetchers])
 
     def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (parent, gradient with respect to that argument) for each wanted one."""
+        """[(parent, gradient with respect to that argument)], for each that is wanted."""
         saved = node.saved
         if is_older_than_last_write(node):
             check_unchanged(node, saved)
         if create_graph:
             saved = [lift(value, node) for lift, value in zip(self.lifters, saved)]
         watchers = mode.get().watchers
-        values = (gradient, *saved)
+        values, parts = (gradient, *saved), []
         for i, rule, pick, which in self.steps:
             parent = node.parents[i]
             if wanted is not None and parent not in wanted:
@@ -71,7 +73,8 @@ class Plan:
             if part is not None:
                 if part.shape != parent.shape or part.dtype is not parent.dtype:
                     part = fit(part, parent, self.op, i)
-                yield parent, part
+                parts.append((parent, part))
+        return parts
 
 
 def _picker(names, known):

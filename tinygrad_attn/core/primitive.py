@@ -74,21 +74,20 @@ class Primitive(Op):
         """
         if options or len(args) != self.arity or mode.get() is not PLAIN:
             return super().__call__(*args, **options)
-        arrays, parents, wants, bit, dtype = [], [], 0, 1, None
+        arrays, parents, wants, dtype = [], [], 0, None
         differentiable = self.differentiable
         for i, arg in enumerate(args):
             if isinstance(arg, Tensor):
                 if i not in differentiable:
                     return super().__call__(*args)
-                data, node = arg.data, arg.node
+                arrays.append(data := arg.data)
+                parents.append(node := arg.node)
+                if node is not None:
+                    wants += 1 << i
                 if dtype is not data.dtype:
                     if dtype is not None or data.dtype not in _USUAL:
                         return super().__call__(*args)
                     dtype = data.dtype
-                if node is not None:
-                    wants |= bit
-                arrays.append(data)
-                parents.append(node)
             elif type(arg) is float or type(arg) is int:
                 arrays.append(arg)
                 parents.append(None)
@@ -101,7 +100,6 @@ class Primitive(Op):
             else:  # an axis, a shape
                 arrays.append(arg)
                 parents.append(None)
-            bit += bit
         if dtype is None:  # no tensor that could carry a gradient
             return super().__call__(*args)
         try:

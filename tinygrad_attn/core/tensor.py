@@ -234,12 +234,12 @@ class Tensor:
 
     def __len__(self):
         if not self.ndim:
-            raise ShapeError("len: a 0-d tensor has no length; use .size")
+            raise ShapeError("len: a 0-d tensor has no length, its shape is (); use .size")
         return self.shape[0]
 
     def __iter__(self):
         if not self.ndim:
-            raise ShapeError("iter: a 0-d tensor has no axis to run along; use .item()")
+            raise ShapeError("iter: a 0-d tensor has no axis to run along, its shape is (); use .item()")
         return (self[i] for i in range(len(self)))
 
     def __dlpack__(self, **options):

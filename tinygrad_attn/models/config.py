@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import ShapeError
 from ..nn.check import check_sizes
+from ..ops.check import number
 
 __all__ = ["GPTConfig"]
 
@@ -57,7 +58,7 @@ class GPTConfig:
                     f"GPTConfig: {whole} {getattr(self, whole)} is not divisible by {part} "
                     f"{getattr(self, part)}; it must be a multiple of it"
                 )
-        if not 0 <= self.dropout < 1:
+        if not 0 <= number("GPTConfig", "dropout", self.dropout) < 1:
             raise ShapeError(
                 f"GPTConfig: dropout is {self.dropout}; it must be in 0..1, 1 excluded"
             )

@@ -56,7 +56,7 @@ def generate(
         columns = [token.reshape(-1, 1) for token in stream(model, ids, n, **options)]
         written = concatenate(columns, axis=1) if columns else None
     if not isinstance(ids, (list, tuple)):
-        ids = as_tensor(ids)
+        ids = as_tensor(ids, where="generate")
         return ids if written is None else concatenate([ids, written], axis=1)
     device = next(iter(model.parameters())).device
     prompts = [tensor(prompt, device=device) for prompt in ids]

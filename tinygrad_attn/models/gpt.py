@@ -82,7 +82,7 @@ class GPT(nn.Module):
         cache holds included, and for the cache of another model or batch; IndexRangeError for an id
         outside 0..V−1; ShapeError or DTypeError for a key_mask that is no booleans (B, T).
         """
-        ids = as_tensor(ids)
+        ids = as_tensor(ids, where="GPT")
         key_mask = self._check(ids, cache, key_mask)
         x = self.tokens(ids)  # (B, T, D)
         if cache is None:

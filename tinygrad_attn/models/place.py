@@ -123,7 +123,8 @@ class CachedPlace(Place):
 
 def check_key_mask(where, key_mask, shape):
     """``key_mask`` as a Tensor of booleans (B, T), or the error that says what it is."""
-    key_mask, rule = as_tensor(key_mask), f"it must be {tuple(shape)} booleans, True = a real token"
+    key_mask = as_tensor(key_mask, where=where)
+    rule = f"it must be {tuple(shape)} booleans, True = a real token"
     if key_mask.dtype != dtypes.bool_:
         raise DTypeError(f"{where}: key_mask is {key_mask.dtype}; {rule}")
     if tuple(key_mask.shape) != tuple(shape):

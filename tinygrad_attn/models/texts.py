@@ -47,10 +47,10 @@ class Texts:
         self.model = model
         if isinstance(prompts, (list, tuple)):
             self.device = next(iter(model.parameters())).device
-            rows = [as_tensor(prompt) for prompt in prompts]
+            rows = [as_tensor(prompt, where="generate") for prompt in prompts]
             fits = rows and all(row.ndim == 1 and row.size for row in rows)
         else:
-            rows = as_tensor(prompts)
+            rows = as_tensor(prompts, where="generate")
             self.device = rows.device
             fits = rows.ndim == 2 and rows.size
         self.shape = [tuple(row.shape) for row in rows] if type(rows) is list else rows.shape
@@ -77,7 +77,7 @@ class Texts:
         elif longest is not None and n > (most := max(longest - length + 1, 0)):
             raise ShapeError(  # the last token is only written
                 f"generate: the prompt is {self.shape} and n is {n}, but the context has room for "
-                f"{longest} tokens: n may be {most} at most, or keep=k goes on from the last k "
+                f"{longest} tokens; n may be {most} at most, or keep=k goes on from the last k "
                 "tokens"
             )
         self._keep = keep

@@ -179,12 +179,12 @@ class _Problem:
     def __init__(self, subscripts, xs):
         self.subscripts, self.xs = subscripts, xs
 
-    def fail(self, rule):
-        """Raise ShapeError: the rule broken, the subscripts, every operand."""
+    def fail(self, rule, right):
+        """Raise ShapeError: the subscripts, the rule broken, every operand, what is right."""
         operands = (
             ", ".join(f"xs[{i}] is {x.shape}" for i, x in enumerate(self.xs)) or "no operands"
         )
-        raise ShapeError(f'einsum "{self.subscripts}": {rule} ({operands})')
+        raise ShapeError(f'einsum "{self.subscripts}": {rule} ({operands}); {right}')
 
     def label(self):
         """One string of labels for each operand, and one for the result, no dots left in any."""
@@ -192,12 +192,16 @@ class _Problem:
         terms = inputs.split(",")
         if len(terms) != len(self.xs):
             self.fail(
-                f"there are subscripts for {len(terms)} operands, but {len(self.xs)} operands"
+                f"there are subscripts for {len(terms)} operands, but {len(self.xs)} operands",
+                "put one comma between two operands",
             )
         for term in [*terms, output]:
             letters = term.replace("...", "", 1)
             if letters and not (letters.isascii() and letters.isalpha()):
-                self.fail(f"{term!r} is not made of letters and at most one ellipsis")
+                self.fail(
+                    f"{term!r} is not made of letters and at most one ellipsis",
+                    "give each axis a letter, and write ... for all others",
+                )
         spare = [self._spare(i, term) for i, term in enumerate(terms)]
         terms = [term.replace("...", _dots(count)) for term, count in zip(terms, spare)]
         dots = _dots(max(spare))
@@ -212,20 +216,29 @@ class _Problem:
         """How many axes of operand i the ellipsis of its term stands for."""
         x, letters = self.xs[i], term.replace("...", "")
         if x.ndim < len(letters) or (x.ndim > len(letters) and term == letters):
-            self.fail(f"{term!r} labels {len(letters)} axes, but xs[{i}] has {x.ndim}")
+            self.fail(
+                f"{term!r} labels {len(letters)} axes, but xs[{i}] has {x.ndim}",
+                "give each axis one letter, or write ... for the rest",
+            )
         return x.ndim - len(letters)
 
     def _check_output(self, terms, output, dots):
         if dots and "..." not in output:
             self.fail(
-                "an ellipsis cannot vanish; write ... in the result too, or give its axes letters"
+                "an ellipsis cannot vanish",
+                "write ... in the result too, or give its axes letters",
             )
         output = output.replace("...", dots)
         for label in output:
             if output.count(label) > 1:
-                self.fail(f"{label!r} stands twice in the result")
+                self.fail(
+                    f"{label!r} stands twice in the result", "each letter may stand there once"
+                )
             if not any(label in term for term in terms):
-                self.fail(f"{label!r} is in the result but in no operand")
+                self.fail(
+                    f"{label!r} is in the result but in no operand",
+                    "the letters of the result are some of those of the operands",
+                )
         return output
 
     def sizes(self, terms):
@@ -243,7 +256,7 @@ class _Problem:
         return sizes
 
     def _clash(self, label, known, size):
-        self.fail(f"{label!r} is both {known} and {size}; one letter has one size, or 1")
+        self.fail(f"{label!r} is both {known} and {size}", "one letter has one size, or 1")
 
 
 def _dots(count):

@@ -200,7 +200,8 @@ class Optimizer:
         theirs = [len(group["params"]) for group in groups]
         if ours != theirs:
             raise CheckpointError(
-                f"{where}: it has groups of {theirs} parameters, this optimizer of {ours}"
+                f"{where}: it has groups of {theirs} parameters, this optimizer of {ours}; they "
+                "must be the same"
             )
         options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         for given in options:
