@@ -1,4 +1,4 @@
-"""The one command: ``python -m benchmarks [--only tape|attention] [--rounds N] [--threads N]``."""
+"""The one command: ``python -m benchmarks [--only NAME] [--rounds N] [--threads N]``."""
 
 import argparse
 
@@ -7,6 +7,7 @@ from .rounds import compare, installed, machine, table
 BENCHMARKS = {
     "tape": ("The tape: µs an op on four elements", "µs"),
     "attention": ("Attention, causal, 4 heads of 32, forward and back", ""),
+    "generation": ("The next token with a cache: GPT of 4 layers of 128", "ms"),
 }
 
 

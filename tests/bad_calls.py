@@ -22,9 +22,17 @@ from tests import standin
 from tinygrad_attn import nn, optim
 from tinygrad_attn.models import GPT, GPTConfig
 
-__all__ = ["CALLS", "GOLDEN", "BadCall", "golden_text"]
+__all__ = ["CALLS", "GOLDEN", "STANDIN", "BadCall", "golden_text"]
 
+STANDIN = standin.backend.name
 GOLDEN = Path(__file__).with_suffix(".golden.txt")
+
+HEAD = """\
+What each call of bad_calls.py is told; written by `python -m tests.bad_calls --update`.
+
+f(2, 3) is a float32 tensor of that shape, i one of int64, b one of booleans, g one that requires a
+gradient; there(2, 3) is on another device, and q() is f(1, 2, 3).
+"""
 
 TABLE = """
 # Arithmetic
@@ -420,7 +428,7 @@ DeviceError     to("tpu")               ta.tensor(1.0, device="tpu")
 DeviceError     to("cpu:1")             ta.tensor(1.0, device="cpu:1")
 DTypeError      requires_grad           ta.tensor([1, 2], requires_grad=True)
 TypeError       tensor                  ta.tensor(1.0, name="x")
-DTypeError      tensor                  ta.asarray(np.array([object()]))
+DTypeError      asarray                 ta.asarray(np.array([object()]))
 DTypeError      from_numpy:list         ta.from_numpy([1.0])
 DTypeError      from_numpy              ta.from_numpy(np.array([1j]))
 DTypeError      from_dlpack             ta.from_dlpack([1.0])
@@ -542,7 +550,7 @@ DTypeError      Linear                  layer.register_parameter("b", f(2))
 DTypeError      Module.to               layer.to("int64")
 CheckpointError load_state_dict         layer.load_state_dict({})
 CheckpointError load_state_dict         layer.load_state_dict({"weight": f(2, 2), "bias": f(3)})
-CheckpointError load_state_dict         layer.load_state_dict({"weight": f(3, 2), "bias": f(3), "x": 1})
+CheckpointError load_state_dict         layer.load_state_dict({**layer.state_dict(), "x": 1})
 CheckpointError load_state_dict         layer.load_state_dict([f(3, 2)])
 DTypeError      requires_grad           nn.Parameter(i(2))
 DTypeError      Parameter               nn.Parameter("a")
@@ -597,7 +605,7 @@ DTypeError      GRU                     nn.GRU(2, 3)("a")
 ShapeError      Conv1d                  nn.Conv1d(3, 2, 1, groups=2)
 ShapeError      Conv1d                  nn.Conv1d(2, 3, 2)(f(1, 3, 5))
 DTypeError      Conv1d:padding_mode     nn.Conv1d(2, 3, 2, padding_mode="a")
-DTypeError      AdditiveAttention       nn.AdditiveAttention(2, 2, 4)(f(1, 2, 2), f(1, 2, 2), mask=f(2))
+DTypeError      AdditiveAttention       nn.AdditiveAttention(2, 2, 4)(f(1, 2, 2), "a")
 TypeError       LinearAttention         nn.LinearAttention(4, 2)(f(1, 2, 4), mask=b(2, 2))
 DTypeError      CrossEntropyLoss:reduction nn.CrossEntropyLoss(reduction="avg")
 DTypeError      CrossEntropyLoss        nn.CrossEntropyLoss("mean")
@@ -659,23 +667,28 @@ ShapeError      generate:keep           gpt.generate(i(1, 2), 1, keep=9)
 
 
 class Operands(list):
-    """The tensors that a call has made for itself, in order."""
+    """The tensors that a call has made for itself, in order, on one device."""
+
+    def __init__(self, device):
+        self.device = device
 
     def made(self, x):
         self.append(x)
         return x
 
     def names(self):
-        """What the table calls things: f, i, b, g, q and there make tensors of the given shape."""
-        made = self.made
+        """What the table calls things."""
+        here, elsewhere = self.device, "cpu" if self.device == STANDIN else STANDIN
+        ones = lambda *shape, **options: self.made(ta.ones(shape, **{"device": here, **options}))
         return {
-            "f": lambda *shape: made(ta.ones(shape)),
-            "i": lambda *shape: made(ta.zeros(shape, dtype=ta.int64)),
-            "b": lambda *shape: made(ta.ones(shape, dtype=ta.bool_)),
-            "g": lambda *shape: made(ta.ones(shape, requires_grad=True)),
-            "q": lambda: made(ta.ones(1, 2, 3)),
-            "adamw": lambda *sizes: optim.AdamW([made(ta.ones(n, requires_grad=True)) for n in sizes]),
-            "there": lambda *shape: made(ta.ones(shape, device=standin.backend.name)),
+            "f": ones,
+            "i": lambda *shape: self.made(ta.zeros(shape, dtype=ta.int64, device=here)),
+            "b": lambda *shape: ones(*shape, dtype=ta.bool_),
+            "g": lambda *shape: ones(*shape, requires_grad=True),
+            "q": lambda: ones(1, 2, 3),
+            "adamw": lambda *sizes: optim.AdamW([ones(n, requires_grad=True) for n in sizes]),
+            "there": lambda *shape: ones(*shape, device=elsewhere),
+            **{name: copy.deepcopy(model).to(here) for name, model in MODELS.items()},
             **KNOWN,
         }
 
@@ -695,11 +708,24 @@ def write_then_back(x):
 
 
 KNOWN = {
-    **{"ta": ta, "nn": nn, "optim": optim, "np": np, "copy": copy, "pickle": pickle},
-    **{"inf": math.inf, "nan": math.nan, "setitem": operator.setitem, "GPTConfig": GPTConfig},
-    **{"backward_twice": backward_twice, "write_then_back": write_then_back},
-    **{"sdpa": ta.scaled_dot_product_attention, "bce": ta.binary_cross_entropy_with_logits},
-    **{"layer": nn.Linear(2, 3), "attend": nn.MultiheadAttention(4, 2)},
+    "ta": ta,
+    "nn": nn,
+    "optim": optim,
+    "np": np,
+    "copy": copy,
+    "pickle": pickle,
+    "inf": math.inf,
+    "nan": math.nan,
+    "setitem": operator.setitem,
+    "sdpa": ta.scaled_dot_product_attention,
+    "bce": ta.binary_cross_entropy_with_logits,
+    "backward_twice": backward_twice,
+    "write_then_back": write_then_back,
+    "GPTConfig": GPTConfig,
+}
+MODELS = {
+    "layer": nn.Linear(2, 3),
+    "attend": nn.MultiheadAttention(4, 2),
     "encode": nn.TransformerEncoderLayer(4, 2, 8),
     "decode": nn.TransformerDecoderLayer(4, 2, 8),
     "gpt": GPT(GPTConfig(vocab_size=10, block_size=4, n_layer=1, n_head=2, n_embd=4)),
@@ -718,12 +744,9 @@ class BadCall(NamedTuple):
     option: str
     call: str
 
-    def __str__(self):
-        return self.call
-
-    def refused(self):
-        """(the error that the call raises, the tensors that it had made)."""
-        operands = Operands()
+    def refused(self, device="cpu"):
+        """(the error that the call raises, the tensors that it had made) with its tensors there."""
+        operands = Operands(device)
         try:
             result = eval(self.call, operands.names())
         except Exception as error:
@@ -749,13 +772,14 @@ CALLS = read(TABLE)
 
 def golden_text():
     """What every call is told, grouped by area."""
-    lines, area = [], None
+    lines, area = [HEAD], None
     for bad in CALLS:
         if bad.area != area:
             area = bad.area
             lines += [f"{area}", "-" * len(area), ""]
         error, _ = bad.refused()
-        message = str(error).replace("\n", "\n        ")
+        message = str(error).partition(". Did you mean")[0]  # which newer Pythons add
+        message = message.replace("\n", "\n        ")
         lines += [bad.call, f"    {type(error).__name__}: {message}", ""]
     return "\n".join(lines)
 

@@ -65,7 +65,8 @@ def matching_tensors(where, form, tree):
     keys = list(form) if is_dict else range(len(form))
     if set(keys) != set(tree if is_dict else range(len(tree))):
         raise ShapeError(
-            f"{where}: v has {_contents(tree)} in the place of {_contents(form)}; give the same form"
+            f"{where}: v has {_contents(tree)} in the place of {_contents(form)}; "
+            "give the same form"
         )
     for key in keys:
         yield from matching_tensors(where, form[key], tree[key])

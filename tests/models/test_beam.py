@@ -1,6 +1,7 @@
 """Beam search: held against trying everything."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +104,25 @@ def test_a_search_ends_as_soon_as_nothing_can_get_better(model):
     stop()
     assert tokens.shape == (1, 1)
     assert len(calls) == 1
+
+
+class Chain(ta.nn.Module):
+    """A model that looks at the last token only: the probabilities of the next stand in a table."""
+
+    def __init__(self, table):
+        self.config = SimpleNamespace(vocab_size=len(table), longest=None)
+        self.table = ta.nn.Parameter(np.log(np.array(table, dtype=np.float32)))
+
+    def forward(self, ids, cache=None, key_mask=None):
+        return self.table[ids]
+
+
+def test_a_text_that_begins_badly_may_win_by_its_length():
+    """To stop at once has ln 0.9 = −0.105; thirty tokens of which the first has 0.1, −2.3/30."""
+    chain = Chain([[0.9, 0.1], [1e-6, 1 - 1e-6]])
+    for n, winner in ((20, [0]), (30, [1] * 30)):
+        tokens, _ = beam_search(chain, [[0]], n, num_beams=2, stop=0, cache=False)
+        assert tokens.tolist() == [winner]
 
 
 def test_no_tokens_are_no_search(model):

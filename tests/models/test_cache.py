@@ -239,6 +239,14 @@ def test_a_step_writes_its_own_tokens_and_copies_none_of_the_others():
     assert peak < 1e6
 
 
+@pytest.mark.parametrize(
+    "window, scheme, size", [(None, "rope", 12), (3, "rope", 6), (3, "learned", 6), (8, "none", 16)]
+)
+def test_there_is_room_for_two_windows_or_for_the_context(window, scheme, size):
+    assert model(window=window, positions=scheme).new_cache(1).size == size
+    assert model(window=8, positions="learned").new_cache(1).size == CONTEXT
+
+
 def test_behind_a_window_tokens_move_seldom():
     kept, moves = KVCache(1, 1, 1, 20, 2, window=10), 0
     for _ in range(200):

@@ -31,7 +31,8 @@ def test_positions_count_real_tokens_only():
     assert place.rules["mask"].shape == (3, 1, 1, 4)
     plain = Place.whole((3, 4))
     assert plain.positions.tolist() == [0, 1, 2, 3]
-    assert plain.rules == {}
+    assert plain.rules == {"causal": True}
+    assert Place.whole((3, 1)).rules == {"causal": False}  # nothing is ahead of a single token
     assert plain.layer(1) is plain
 
 

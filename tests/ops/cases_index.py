@@ -80,6 +80,13 @@ def adding(name, index):
     )
 
 
+def written(x, values):
+    """For arrays and tensors alike."""
+    y = x.copy()
+    y[ROWS[:, 0], 1:3] = values
+    return y
+
+
 def put_along_axis(x, values):
     x = x.copy()
     np.put_along_axis(x, PLACES, values, 1)
@@ -115,6 +122,7 @@ CASES = [
     *[reading(name, index) for name, index in FORMS.items()],
     *[putting(name, index) for name, index in FORMS.items()],
     *[adding(name, index) for name, index in FORMS.items()],
+    Case("x[index] = values", written, (WIDE, WIDE), written, shapes=exactly(CUBE, (2, 2, 2))),
     Case(
         "index_put of one number",
         lambda x, v: ta.index_put(x, COLUMNS, v),

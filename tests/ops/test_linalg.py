@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_a_shape_error(fn, args, message):
     ("fn", "args", "message"),
     [
         (ta.matmul, (ta.ones(3), "abc"), "matmul: str holds no real numbers"),
-        (ta.matmul, (None, ta.ones(3)), "matmul: a is a NoneType"),
+        (ta.matmul, (None, ta.ones(3)), "matmul: a is no tensor: a is None"),
         (ta.tensordot, (WIDE, TALL, 1.5), "tensordot: axes is 1.5"),
         (ta.einsum, (WIDE, [0, 1]), 'the subscripts are a string such as "ij,jk->ik", not ndarray'),
     ],

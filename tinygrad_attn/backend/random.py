@@ -72,7 +72,8 @@ class Generator:
             self._keys_drawn = int(state["keys"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                "Generator.set_state: this is no state of a generator; give what get_state() returned"
+                "Generator.set_state: this is no state of a generator; "
+                "give what get_state() returned"
             ) from error
 
     # ---- drawing: NumPy arrays -----------------------------------------------------------------

@@ -239,7 +239,9 @@ class Tensor:
 
     def __iter__(self):
         if not self.ndim:
-            raise ShapeError("iter: a 0-d tensor has no axis to run along, its shape is (); use .item()")
+            raise ShapeError(
+                "iter: a 0-d tensor has no axis to run along, its shape is (); use .item()"
+            )
         return (self[i] for i in range(len(self)))
 
     def __dlpack__(self, **options):

@@ -110,20 +110,20 @@ class KVCache:
 
     def _place(self, new, counts):
         """The place of the tokens that are ``new``, booleans (B, T)."""
-        rooms, device = self._rooms, self._device
+        device = self._device
         positions = self.lengths[:, None] + _host.cumsum(new, axis=1) - 1
         slots = positions - self._first[:, None]
         stop = int((self.lengths - self._first + counts).max())
         keys = self._first[:, None] + _host.arange(stop)
+        shared = {"rooms": self._rooms, "stop": stop, "window": self.window}
         if new.all() and (slots == slots[:1]).all() and (keys == keys[:1]).all():
             first, last = int(slots[0, 0]), int(slots[0, -1])
             start, begin = int(positions[0, 0]), int(keys[0, 0])
             return CachedPlace(
                 arange(start, start + new.shape[1], device=device),
                 arange(begin, begin + stop, device=device),
-                rooms=rooms,
                 slots=(slice(None), slice(None), slice(first, last + 1)),
-                stop=stop,
+                **shared,
             )
         rows, columns, slots = (
             tensor(index, device=device) for index in (*new.nonzero(), slots[new])
@@ -132,10 +132,9 @@ class KVCache:
             tensor(_host.maximum(positions, 0), device=device),
             tensor(keys, device=device),
             is_plain=False,
-            rooms=rooms,
             slots=(rows, slice(None), slots),
             tokens=(rows, slice(None), columns),
-            stop=stop,
+            **shared,
         )
 
     def _let_go(self, length):

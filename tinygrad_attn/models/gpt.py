@@ -220,7 +220,6 @@ class CausalSelfAttention(nn.Module):
             k,
             v,
             bias=bias,
-            causal=True,
             window=self.window,
             dropout=self.dropout.p if self.training else 0.0,
             **place.rules,

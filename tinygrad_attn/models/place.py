@@ -6,7 +6,7 @@ follows by the rule of attention. What differs is gathered here, and the layers 
 
     x → q, k, v                                          of the tokens
     k, v = place.extend(k, v)                            and of those before them
-    scaled_dot_product_attention(q, k, v, causal=True, **place.rules)
+    scaled_dot_product_attention(q, k, v, **place.rules)
 """
 
 from dataclasses import dataclass, replace
@@ -52,11 +52,12 @@ class Place:
 
     @property
     def rules(self) -> dict:
-        """What ``scaled_dot_product_attention`` has to be told, beside ``causal=True``."""
-        if self.is_plain:
-            return {}
-        positions = {"q_positions": self.positions, "k_positions": self.key_positions}
-        return {"mask": self.mask, **positions}
+        """What ``scaled_dot_product_attention`` has to be told of who may look where."""
+        if self.is_plain:  # a single token is the last of all: nothing is ahead of it
+            return {"causal": self.positions.shape[-1] > 1}
+        places = {"q_positions": self.positions, "k_positions": self.key_positions}
+        rules = {"causal": True, **places}
+        return rules if self.mask is None else {**rules, "mask": self.mask}
 
     def layer(self, i: int) -> "Place":
         """The part that belongs to layer ``i``."""
@@ -76,12 +77,14 @@ class CachedPlace(Place):
         slots: the index of where to write.
         tokens: the index of what to write, or None for everything.
         stop: how many slots are in use afterwards, S.
+        window: how far back the cache lets queries look; None: at all.
     """
 
     rooms: tuple = ()
     slots: tuple = ()
     tokens: tuple | None = None
     stop: int = 0
+    window: int | None = None
 
     def layer(self, i: int) -> "CachedPlace":
         """The part that belongs to layer ``i``."""

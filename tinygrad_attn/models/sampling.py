@@ -11,9 +11,9 @@ in this order; then chance decides among what is left, each token by its probabi
 
 from dataclasses import dataclass
 
-from ..backend import dtypes, namespace, quiet
-from ..errors import DTypeError, NonFiniteError, ShapeError
-from ..ops.check import whole_number
+from ..backend import namespace, quiet
+from ..errors import NonFiniteError, ShapeError
+from ..ops.check import number, whole_number
 
 __all__ = ["Rule", "check_number", "choose", "finite", "penalize"]
 
@@ -62,9 +62,7 @@ class Rule:
 
 def check_number(name, value, domain, holds):
     """Raise DTypeError unless ``value`` is a number, ShapeError unless it is in its domain."""
-    if not dtypes.is_scalar(value) or isinstance(value, bool):
-        raise DTypeError(f"generate: {name} is {value!r}; it must be a number, {domain}")
-    if not holds(value):
+    if not holds(number("generate", name, value)):
         raise ShapeError(f"generate: {name} is {value}; it must be {domain}")
 
 

@@ -25,6 +25,7 @@ from .attention import MultiheadAttention
 from .container import Flatten, Identity, ModuleDict, ModuleList, Sequential
 from .convolution import CausalConv1d, Conv1d
 from .embedding import Embedding
+from .feedforward import SwiGLU
 from .linear import Linear
 from .loss import (
     BCEWithLogitsLoss,
@@ -88,6 +89,7 @@ __all__ = [
     "SinusoidalPositions",
     "SmoothL1Loss",
     "Softmax",
+    "SwiGLU",
     "Tanh",
     "Transformer",
     "TransformerDecoder",

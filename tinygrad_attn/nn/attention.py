@@ -133,6 +133,7 @@ class MultiheadAttention(Module):
         q_positions: Tensor | None = None,
         k_positions: Tensor | None = None,
         need_weights: bool = False,
+        cache=None,
         **foreign,
     ):
         """Let every query look at the keys.
@@ -144,22 +145,32 @@ class MultiheadAttention(Module):
             key_mask: boolean (B, S), True = a real token, False = padding.
             causal, window, q_positions, k_positions: as in ``ta.scaled_dot_product_attention``.
             need_weights: return (y, weights) instead of y, the weights (B, H, T, S) for each head.
+            cache: this layer's part of a step of a ``models.KVCache``, ``place.layer(i)``: the
+                tokens are added to it, and look at all that it holds. Causal self-attention only.
         """
         refuse(_HERE, foreign)
         query = as_tensor(query, where=_HERE)
         key = query if key is None else as_tensor(key, where=_HERE)
         value = key if value is None else as_tensor(value, where=_HERE)
         self._check_inputs(query, key, value)
+        q, k, v = self._project(query, key, value)
+        positions = {"q_positions": q_positions, "k_positions": k_positions}
+        rules = {"causal": causal, **positions}
+        if cache is not None:
+            given = {"key_mask": key_mask, **positions}
+            self._check_cached(cache, key is query is value, causal, window, given)
+            k, v = cache.extend(k, v)  # (B, Hk, S, E)
+            rules = cache.rules
         heads = scaled_dot_product_attention(
-            *self._project(query, key, value),
+            q,
+            k,
+            v,
             mask=combine(mask, key_mask, key),
             bias=bias,
-            causal=causal,
             window=window,
             dropout=self.dropout if self.training else 0.0,
-            q_positions=q_positions,
-            k_positions=k_positions,
             return_weights=need_weights,
+            **rules,
         )
         heads, weights = heads if need_weights else (heads, None)
         y = self.out_proj(heads.swapaxes(-3, -2).reshape(query.shape))
@@ -191,6 +202,24 @@ class MultiheadAttention(Module):
         if key.shape[:-1] != value.shape[:-1] or query.shape[:-2] != key.shape[:-2]:
             raise ShapeError(
                 f"{shapes}; all must have one batch size, and key and value the same length"
+            )
+
+    def _check_cached(self, cache, is_self_attention, causal, window, given):
+        if not (is_self_attention and causal):
+            raise ShapeError(
+                f"{_HERE}: with a cache, tokens look back at those before them; give the query "
+                "only, and causal=True"
+            )
+        for name, value in given.items():
+            if value is not None:
+                raise ShapeError(
+                    f"{_HERE}: {name} is given beside a cache, which knows where its tokens stand; "
+                    "padding is named once, in cache.step(length, key_mask)"
+                )
+        if cache.window is not None and (window is None or window > cache.window):
+            raise ShapeError(
+                f"{_HERE}: window is {window}, but the cache keeps no more than a window of "
+                f"{cache.window}; they must be equal"
             )
 
     def extra_repr(self) -> str:

@@ -46,20 +46,22 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
         tensor([[1., 2.],
                 [3., 4.]], requires_grad=True)
     """
-    dtype = None if dtype is None else dtypes.dtype(dtype, "tensor")
+    return _new("tensor", data, dtype, device).requires_grad_(requires_grad)
+
+
+def _new(where, data, dtype, device):
+    dtype = None if dtype is None else dtypes.dtype(dtype, where)
     if isinstance(data, Tensor) or (is_array(data) and backend_of(data).name != "cpu"):
         raw = data.data if isinstance(data, Tensor) else data
-        made = to(Tensor(raw.copy()), device, dtype)
-    else:
-        made = Tensor(array_from(data, device, "tensor", dtype))
-    return made.requires_grad_(requires_grad)
+        return to(Tensor(raw.copy()), device, dtype)
+    return Tensor(array_from(data, device, where, dtype))
 
 
 def asarray(data, dtype=None, device=None):
     """``data`` as a tensor: itself if it is one, over the memory of an array where possible."""
     if not isinstance(data, Tensor):
         if not (is_array(data) and _can_be_shared(data)):
-            return tensor(data, dtype, device)
+            return _new("asarray", data, dtype, device)
         data = Tensor(data)
     return to(data, device, dtype)
 

@@ -179,8 +179,8 @@ def transpose(x, *axes):
     order = tuple([normalize_axis("transpose", axis, x) for axis in axes])
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(
-            f"transpose: axes are {tuple(axes)}, x is {tuple(x.shape)}; they must name each axis of x "
-            "exactly once"
+            f"transpose: axes are {tuple(axes)}, x is {tuple(x.shape)}; "
+            "they must name each axis of x exactly once"
         )
     return _transpose(x, order)
 
