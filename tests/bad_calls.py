@@ -672,23 +672,22 @@ class Operands(list):
     def __init__(self, device):
         self.device = device
 
-    def made(self, x):
-        self.append(x)
-        return x
+    def made(self, shape, make=ta.ones, **options):
+        self.append(make(shape, **{"device": self.device, **options}))
+        return self[-1]
 
     def names(self):
         """What the table calls things."""
-        here, elsewhere = self.device, "cpu" if self.device == STANDIN else STANDIN
-        ones = lambda *shape, **options: self.made(ta.ones(shape, **{"device": here, **options}))
+        made, elsewhere = self.made, "cpu" if self.device == STANDIN else STANDIN
         return {
-            "f": ones,
-            "i": lambda *shape: self.made(ta.zeros(shape, dtype=ta.int64, device=here)),
-            "b": lambda *shape: ones(*shape, dtype=ta.bool_),
-            "g": lambda *shape: ones(*shape, requires_grad=True),
-            "q": lambda: ones(1, 2, 3),
-            "adamw": lambda *sizes: optim.AdamW([ones(n, requires_grad=True) for n in sizes]),
-            "there": lambda *shape: ones(*shape, device=elsewhere),
-            **{name: copy.deepcopy(model).to(here) for name, model in MODELS.items()},
+            "f": lambda *shape: made(shape),
+            "i": lambda *shape: made(shape, ta.zeros, dtype=ta.int64),
+            "b": lambda *shape: made(shape, dtype=ta.bool_),
+            "g": lambda *shape: made(shape, requires_grad=True),
+            "q": lambda: made((1, 2, 3)),
+            "there": lambda *shape: made(shape, device=elsewhere),
+            "adamw": lambda *sizes: optim.AdamW([made(n, requires_grad=True) for n in sizes]),
+            **{name: copy.deepcopy(model).to(self.device) for name, model in MODELS.items()},
             **KNOWN,
         }
 

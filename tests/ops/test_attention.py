@@ -80,13 +80,15 @@ def outcome(path, q, k, v, options):
 def test_paths_agree(problem):
     spec = outcome("spec", *problem)
     tolerance = 1e-6 if problem[0].dtype == "float32" else 1e-13
+    scores = math.prod(problem[0].shape[:-1]) * problem[1].shape[-2]
     for path in ("dense", "tiled"):
         for ours, theirs in zip(outcome(path, *problem), spec, strict=True):
             assert ours.dtype == theirs.dtype
             assert np.isfinite(ours.numpy()).all()
-            size = max(np.abs(theirs.numpy()).max(initial=0), 1)
+            summed = scores / max(ours.size, 1)  # a bias for all pairs has the gradients of all
+            size = max(np.abs(theirs.numpy()).max(initial=0), summed**0.5, 1)
             np.testing.assert_allclose(
-                ours.numpy(), theirs.numpy(), rtol=tolerance, atol=4 * tolerance * size
+                ours.numpy(), theirs.numpy(), rtol=tolerance, atol=tolerance * size
             )
 
 

@@ -1,7 +1,8 @@
-"""Pictures: who attends whom, and how the loss fell. matplotlib is imported when one is drawn."""
+"""Pictures: who attends whom, what fed what, how the loss fell. matplotlib comes in when drawn."""
 
 from .attention import attention_picture
 from .curves import loss_picture
+from .graph import graph_picture
 from .picture import check_picture, save_picture
 
-__all__ = ["attention_picture", "check_picture", "loss_picture", "save_picture"]
+__all__ = ["attention_picture", "check_picture", "graph_picture", "loss_picture", "save_picture"]
