@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from tests import standin
 from tinygrad_attn.core import Tensor
 
 
@@ -249,3 +250,10 @@ def test_setting_a_gradient_by_hand():
         x.grad = ta.tensor([1.0])
     with pytest.raises(ta.GraphError, match="does not require a gradient"):
         ta.tensor(1.0).grad = Tensor(np.ones((), np.float32))
+
+
+def test_a_gradient_on_another_device_is_refused():
+    x = ta.ones(2, requires_grad=True)
+    elsewhere = ta.ones(2, device=standin.backend.name)
+    with pytest.raises(ta.DeviceError, match=r'its tensor on "cpu"; use \.to\("cpu"\)'):
+        (x * 2).backward(elsewhere)

@@ -7,7 +7,7 @@ in one visible table.
 """
 
 from ..backend import backend_of, dtypes, get_backend, is_array, namespace
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import DeviceError, DTypeError, GraphError, ShapeError
 from .graph import leaf, mark_written
 
 __all__ = ["Tensor"]
@@ -335,8 +335,9 @@ def check_gradient(where, gradient, tensor):
             f"use astype({tensor.dtype})"
         )
     if gradient.device != tensor.device:
-        raise GraphError(
-            f'{where}: the gradient is on "{gradient.device}", its tensor on "{tensor.device}"'
+        raise DeviceError(
+            f'{where}: the gradient is on "{gradient.device}", its tensor on "{tensor.device}"; '
+            f'use .to("{tensor.device}")'
         )
 
 

@@ -47,6 +47,7 @@ _min.derivatives(x=_extreme_x)
 
 
 def axes_with_elements(where, x, axis):
+    """``axis`` as a tuple of axes. Raises: ShapeError where no element is there to choose."""
     axes = normalize_axes(where, x, axis)
     if 0 in (x.shape[i] for i in axes):
         raise ShapeError(
