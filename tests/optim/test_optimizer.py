@@ -170,7 +170,7 @@ def test_the_dtype_stays_and_the_state_has_32_bits_at_least(make, dtype):
 def test_after_the_first_step_no_array_as_large_as_a_parameter_is_made(make):
     import tracemalloc
 
-    (p,) = parameters((256, 256))
+    (p,) = parameters((2048, 1024))
     optimizer = make([p], lr=0.1, weight_decay=0.1)
     steps(optimizer, [p], range(2))
     tracemalloc.start()

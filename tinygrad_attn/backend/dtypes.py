@@ -68,7 +68,7 @@ def is_real(dtype):
 
 def is_half(dtype):
     """Whether ``dtype`` is a 16-bit float, in which sums lose what they add."""
-    return dtype in _floats and dtype.itemsize == 2
+    return dtype.itemsize == 2 and dtype in _floats
 
 
 def is_scalar(value):

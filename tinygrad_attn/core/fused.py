@@ -17,6 +17,7 @@ none, and never touches them again. Randomness is an input of a kernel, never dr
 must see the same mask.
 
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
+It may decline a rare case by returning ``NotImplemented``, which is then the portable kernel's.
 """
 
 from functools import partial
@@ -38,16 +39,20 @@ class Fused(Op):
         super().__init__(kernel)
         self.spec = spec
         self._is_told = "needs" in self.options  # which arguments want a gradient
+        self._places, self._needs = range(len(self.positional)), {}
         self.options.discard("needs")  # the engine gives it, no caller does
         self.differentiable = frozenset(
             i for i, name in enumerate(self.positional) if name not in constants
         )
 
     def _run(self, arrays, options, wants, watchers):
-        first = next(filter(is_array, arrays), None)
-        kernel = backend_of(first).kernels.get(self.name, self.forward)
+        first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
+        kernel = backend_of(first).kernels.get(self.name)
+        kernel = self.forward if kernel is None else partial(_or_portable, kernel, self.forward)
         if self._is_told:
-            needs = tuple([bool(wants >> i & 1) for i in range(len(arrays))])
+            needs = self._needs.get(wants)
+            if needs is None:
+                needs = self._needs[wants] = tuple([bool(wants >> i & 1) for i in self._places])
             options = {**options, "needs": needs}
         if watchers:
             run = partial(_in_float32, kernel, arrays, options)
@@ -101,14 +106,20 @@ class Fused(Op):
         return [(i, found.get(end)) for i, end in ends.items()]
 
 
+def _or_portable(kernel, portable, *arrays, **options):
+    """What the backend's kernel computes, or, where it declines, the portable one."""
+    found = kernel(*arrays, **options)
+    return portable(*arrays, **options) if found is NotImplemented else found
+
+
 @quiet
 def _in_float32(kernel, arrays, options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
-    halves = [is_array(a) and dtypes.is_half(a.dtype) for a in arrays]
-    if True not in halves:
+    halves = [a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
+    if not halves:
         return kernel(*arrays, **options)
-    dtype, wide = arrays[halves.index(True)].dtype, dtypes.float32
-    arrays = [a.astype(wide) if is_half else a for a, is_half in zip(arrays, halves)]
+    dtype, wide = halves[0], dtypes.float32
+    arrays = [a.astype(wide) if is_array(a) and dtypes.is_half(a.dtype) else a for a in arrays]
     y, backward = kernel(*arrays, **options)
     return y.astype(dtype), lambda g: backward(g.astype(wide))
 

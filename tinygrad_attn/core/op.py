@@ -154,6 +154,8 @@ class Op:
                     dtype = arg.data.dtype
                 elif arg.data.dtype is not dtype:
                     uniform = False
+            elif arg is None:  # left out
+                continue
             elif i in differentiable:
                 if type(arg) is not float and type(arg) is not int:
                     uniform = False

@@ -1,7 +1,7 @@
 """SwiGLU: the feed-forward network of most language models since 2020."""
 
 from ..core import Tensor
-from ..ops import silu
+from ..ops import swiglu
 from .activation import Dropout
 from .check import check_sizes
 from .linear import Linear
@@ -60,4 +60,4 @@ class SwiGLU(Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w2(self.dropout(silu(self.w1(x)) * self.w3(x)))
+        return self.w2(self.dropout(swiglu(self.w1(x), self.w3(x))))

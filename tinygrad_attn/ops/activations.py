@@ -7,7 +7,7 @@ positive number is ever divided by another.
 from ..backend import namespace, quiet
 from ..core import fused, primitive
 from ..errors import ShapeError
-from .check import as_tensor, normalize_axis, number
+from .check import as_tensor, as_tensors, normalize_axis, number
 from .choice import clip, keep
 from .elementwise import absolute
 from .functions import tanh
@@ -27,6 +27,7 @@ __all__ = [
     "silu",
     "softplus",
     "softsign",
+    "swiglu",
 ]
 
 
@@ -170,24 +171,46 @@ def _silu_spec(x):
 
 
 @fused(spec=_silu_spec)
-def silu(x):
+def silu(x, *, needs):
     """Sigmoid-weighted unit, also called swish,  y = x·σ(x).   ∂L/∂x = g·(σ + y·(1 − σ)).
 
     Reference: Elfwing et al., "Sigmoid-Weighted Linear Units for Neural Network Function
     Approximation in Reinforcement Learning", arXiv:1702.03118; Ramachandran et al., "Searching for
     Activation Functions", arXiv:1710.05941.
     """
+    y, slope = _silu_with_slope(x)
+    return y, lambda g: (g * slope,)
+
+
+def _silu_with_slope(x):
     s = sigmoid.forward(x)
     y = x * s
+    slope = 1 - s
+    slope *= y
+    slope += s
+    return y, slope
 
-    def backward(g):
-        slope = 1 - s
-        slope *= y
-        slope += s
-        slope *= g
-        return slope
 
-    return y, backward
+def _swiglu_spec(gate, up):
+    return silu(gate) * up
+
+
+@fused(spec=_swiglu_spec)
+def _swiglu(gate, up, *, needs):
+    opened, slope = _silu_with_slope(gate)
+    return opened * up, lambda g: (g * up * slope, g * opened)
+
+
+def swiglu(gate, up):
+    """Gated unit  y = silu(gate)·up.   ∂L/∂gate = g·up·silu′(gate),  ∂L/∂up = g·silu(gate).
+
+    Raises: ShapeError where the shapes differ.
+    Reference: Shazeer, "GLU Variants Improve Transformer", arXiv:2002.05202.
+    """
+    gate, up = as_tensors("swiglu", gate=gate, up=up)
+    if gate.shape != up.shape:
+        raise ShapeError(f"swiglu: gate is {gate.shape}, up is {up.shape}; they must be equal")
+    return _swiglu(gate, up)
 
 
 def mish(x):

@@ -7,6 +7,7 @@ whom.
 
 import math
 from contextvars import ContextVar
+from functools import lru_cache
 
 from ..backend import dtypes
 from ..errors import DTypeError, ShapeError
@@ -206,10 +207,16 @@ def _check_sinks(sinks, q):
     return sinks
 
 
+@lru_cache(maxsize=64)
+def _numbered(first, end, device):
+    """first..end−1, as most layers of most models ask for at every step: made once."""
+    return arange(first, end, device=device)
+
+
 def _positions(name, given, first, end, q):
     """Positions as whole numbers, (length,) or (B, length): as given, else first..end−1."""
     if given is None:
-        return arange(first, end, device=q.device)
+        return _numbered(first, end, q.device)
     given = as_tensors(_HERE, **{"q": q, name: given})[1]
     batch, length = q.shape[:-3], end - first
     fits = given.ndim >= 1 and given.shape[-1] == length

@@ -56,7 +56,10 @@ def as_tensors(where, **operands):
     Raises: as ``as_tensor``; DeviceError where they are in two places.
     """
     tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
-    if len({type(x.data) for x in tensors.values()}) > 1:
+    kinds = {type(x.data) for x in tensors.values()}
+    if len(kinds) == 1 and len(tensors) == len(operands):
+        return list(operands.values())
+    if len(kinds) > 1:
         places = ", ".join(f'{name} is on "{x.device}"' for name, x in tensors.items())
         raise DeviceError(
             f"{where}: {places}; nothing moves by itself: bring them together with .to(device)"

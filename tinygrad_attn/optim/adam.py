@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable
 
-from ..backend import namespace
+from ..backend import backend_of, namespace
 from ..core import Tensor
+from ..core.graph import owner
 from ..errors import DTypeError, ShapeError
 from .optimizer import Optimizer, check_numbers
 
@@ -52,36 +53,81 @@ class Adam(Optimizer):
             if not beta < 1:
                 raise ShapeError(f"{where}: betas are {betas}; each must be in 0..1, 1 excluded")
 
-    def _update(self, p, g, state, group):
-        xp = namespace(p)
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = xp.zeros_like(p, dtype=g.dtype)
-            state["exp_avg_sq"] = xp.zeros_like(p, dtype=g.dtype)
-        state["step"] += 1
-        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
-        beta1, beta2 = map(float, group["betas"])
-        work, decayed = self._work(g)
-        if decay and self.is_decoupled:
+    def _update_all(self, ready):
+        """Take the step of all parameters that are as far as each other at once."""
+        runs = {}  # what the members of a run have in common -> [(number, p, g)]
+        for i, group, p, g in ready:
+            done = self.state[i]["step"] if i in self.state else 0
+            key = id(group), done, backend_of(g).device_of(g), g.dtype
+            runs.setdefault(key, (group, []))[1].append((i, p, g))
+        for (_, done, *_), (group, run) in runs.items():
+            numbers, ps, gs = zip(*run)
+            m, v = self._means(numbers, gs)
+            beta1, beta2 = map(float, group["betas"])
+            advance = backend_of(m).kernels.get("adam", adam_step)
+            advance(
+                ps,
+                gs,
+                m,
+                v,
+                step=done + 1,
+                lr=float(group["lr"]),
+                beta1=beta1,
+                beta2=beta2,
+                eps=float(group["eps"]),
+                decay=float(group["weight_decay"]),
+                is_decoupled=self.is_decoupled,
+            )
+            for i in numbers:
+                self.state[i]["step"] = done + 1
+
+    def _means(self, numbers, gs):
+        """The running means of some parameters: the rows of one array, each parameter in turn.
+
+        What ``state`` holds of each are views of it. It is laid out anew when other parameters take
+        the step together than last time, or the state was loaded.
+        """
+        states = [self.state.setdefault(i, {"step": 0}) for i in numbers]
+        size = sum(g.size for g in gs)
+        owners = [owner(state["exp_avg"]) if "exp_avg" in state else None for state in states]
+        first = owners[0]
+        if all(flat is first for flat in owners) and getattr(first, "shape", None) == (2, size):
+            return first
+        backend = backend_of(gs[0])
+        with backend.on(backend.device_of(gs[0])):
+            flat = backend.xp.zeros((2, size), dtype=gs[0].dtype)
+        start = 0
+        for state, g in zip(states, gs):
+            for row, name in zip(flat, ("exp_avg", "exp_avg_sq")):
+                view = row[start : start + g.size].reshape(g.shape)
+                if name in state:
+                    view[...] = state[name]
+                state[name] = view
+            start += g.size
+        return flat
+
+
+def adam_step(ps, gs, m, v, *, step, lr, beta1, beta2, eps, decay, is_decoupled):
+    """One step of Adam in place, on arrays; ``m`` and ``v`` hold the means of all ``ps`` in turn.
+
+    A backend may own a faster form under the name "adam".
+    """
+    start = 0
+    for p, g in zip(ps, gs):
+        mean, square = (x[start : start + p.size].reshape(p.shape) for x in (m, v))
+        start += p.size
+        if decay and not is_decoupled:
+            g = g + decay * p
+        mean *= beta1
+        mean += (1 - beta1) * g
+        square *= beta2
+        square += (1 - beta2) * g * g
+        spread = namespace(square).sqrt(square)
+        spread /= math.sqrt(1 - beta2**step)
+        spread += eps
+        if decay and is_decoupled:
             p *= 1 - lr * decay
-        elif decay:
-            xp.multiply(p, decay, out=decayed)
-            decayed += g
-            g = decayed
-        m *= beta1
-        xp.multiply(g, 1 - beta1, out=work)
-        m += work
-        v *= beta2
-        xp.multiply(g, g, out=work)
-        work *= 1 - beta2
-        v += work
-        xp.sqrt(v, out=work)
-        work /= math.sqrt(1 - beta2**t)
-        work += eps
-        xp.divide(m, work, out=work)
-        work *= lr / (1 - beta1**t)
-        p -= work
+        p -= lr / (1 - beta1**step) * mean / spread
 
 
 class AdamW(Adam):

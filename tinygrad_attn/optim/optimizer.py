@@ -119,16 +119,20 @@ class Optimizer:
     @quiet
     def step(self):
         """Change every parameter that has a gradient; one without stays exactly as it is."""
+        ready = []
         for i, group, p in self._numbered():
-            if p.grad is None:
-                continue
-            gradient = p.grad.data
-            if gradient.dtype.itemsize == 2:
-                gradient = gradient.astype(dtypes.float32)
+            if p.grad is not None:
+                self._check_home(p, self.state.get(i, {}))
+                ready.append((i, group, p.data, _wide(p.grad.data)))
+        self._update_all(ready)
+        for _, _, array, _ in ready:
+            mark_written(array)
+
+    def _update_all(self, ready):
+        """Change the parameters, given (number, group, its array, its gradient) of each."""
+        for i, group, p, g in ready:
             state = self.state.get(i, {})
-            self._check_home(p, state)
-            self._update(p.data, gradient, state, group)
-            mark_written(p.data)
+            self._update(p, g, state, group)
             if state:
                 self.state[i] = state
 
@@ -224,6 +228,11 @@ class Optimizer:
         self.state = state
         for group, given in zip(self.param_groups, options):
             group.update(given)
+
+
+def _wide(gradient):
+    """A gradient in float32 at least."""
+    return gradient.astype(dtypes.float32) if dtypes.is_half(gradient.dtype) else gradient
 
 
 def _restored(where, name, value, p):

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_attn as ta
+from tinygrad_attn.backend import get_backend
 from tinygrad_attn.core import Tensor, fused
+from tinygrad_attn.ops.activations import _swiglu
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
 from tinygrad_attn.ops.fused.dropout import _dropout
 from tinygrad_attn.ops.fused.embedding import _embedding
@@ -14,6 +16,16 @@ from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
 from tinygrad_attn.ops.fused.linear import _linear
 from tinygrad_attn.ops.fused.norm import _layer_norm, _rms_norm
 from tinygrad_attn.ops.fused.softmax import _log_softmax, _softmax
+
+
+@pytest.fixture(scope="module", params=["the CPU's kernels", "portable kernels"], autouse=True)
+def kernels(request):
+    """Every test of this file runs twice, so that neither form of a kernel goes untested."""
+    backend = get_backend("cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "portable kernels":
+            patch.setattr(backend, "kernels", {}, raising=False)
+        yield
 
 
 def floats(rng, *shape):
@@ -45,14 +57,14 @@ def softmax_case(op):
     )
 
 
-def surprise_case(smoothing, ignored):
+def surprise_case(reduction, smoothing=0.0, ignored=False, weighted=False):
     def case(rng, n, d):
         target = rng.integers(0, d + 1, n)
         if ignored:
-            target[rng.random(n) < 0.5] = -1
-        share = ta.tensor(rng.random(d + 1))
-        arguments = (floats(rng, n, d + 1), ta.tensor(target), share)
-        return _surprise, arguments, {"smoothing": smoothing}
+            target[rng.random(n) < 0.5] = -7
+        share = ta.tensor(rng.random(d + 1)) if weighted else None
+        options = {"smoothing": smoothing, "ignore_index": -7, "reduction": reduction}
+        return _surprise, (floats(rng, n, d + 1), ta.tensor(target), share), options
 
     return case
 
@@ -62,6 +74,8 @@ CASES = {
     "log_softmax": softmax_case(_log_softmax),
     "gelu": gelu_case(_gelu),
     "gelu, tanh": gelu_case(_gelu_tanh),
+    "silu": gelu_case(ta.silu),
+    "swiglu": lambda rng, n, d: (_swiglu, (floats(rng, n, d), floats(rng, n, d)), {}),
     "layer_norm": norm_case(_layer_norm, (True, True)),
     "layer_norm, weight alone": norm_case(_layer_norm, (True, False)),
     "layer_norm, plain": norm_case(_layer_norm, (False, False)),
@@ -87,9 +101,10 @@ CASES = {
         (floats(rng, n, d), ta.tensor(rng.random((n, d)) < 0.5)),
         {"upscale": 2.0},
     ),
-    "cross_entropy": surprise_case(0.0, False),
-    "cross_entropy, smoothed": surprise_case(0.2, False),
-    "cross_entropy, ignoring": surprise_case(0.1, True),
+    "cross_entropy": surprise_case("mean"),
+    "cross_entropy, each": surprise_case("none", smoothing=0.2),
+    "cross_entropy, weighted": surprise_case("sum", weighted=True),
+    "cross_entropy, all of it": surprise_case("mean", 0.1, ignored=True, weighted=True),
 }
 
 sizes = st.integers(0, 4)

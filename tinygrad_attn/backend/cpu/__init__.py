@@ -5,8 +5,14 @@ from contextlib import nullcontext
 import numpy as np
 
 from ..base import Backend
+from .adam import adam
+from .attention import attention
+from .cross_entropy import surprise
 from .erf import erf, erfc
+from .gates import gelu, gelu_tanh, silu, swiglu
 from .memory import keep_freed_memory
+from .norm import layer_norm, rms_norm
+from .scatter import add_at
 
 __all__ = ["CpuBackend"]
 
@@ -17,6 +23,17 @@ class CpuBackend(Backend):
     name = "cpu"
     xp = np
     array_type = np.ndarray
+    kernels = {
+        "adam": adam,
+        "dense_attention": attention,
+        "gelu": gelu,
+        "gelu_tanh": gelu_tanh,
+        "layer_norm": layer_norm,
+        "rms_norm": rms_norm,
+        "silu": silu,
+        "surprise": surprise,
+        "swiglu": swiglu,
+    }
 
     def on(self, device):
         return nullcontext()
@@ -40,7 +57,7 @@ class CpuBackend(Backend):
         return erfc(x)
 
     def index_add(self, target, index, values):
-        np.add.at(target, index, values)
+        add_at(target, index, values)
 
 
 keep_freed_memory()

@@ -10,56 +10,78 @@ from .softmax import log_softmax
 __all__ = ["cross_entropy"]
 
 
-def surprise_spec(logits, target, share, *, smoothing):
-    """−Σᵥ qᵥ·ln softmax(logits)ᵥ for each row, where q is the smoothed target.
+def surprise_spec(logits, target, share=None, *, smoothing, ignore_index, reduction):
+    """−Σᵥ qᵥ·ln softmax(logits)ᵥ for each row, where q is the smoothed target; then the reduction.
 
     q = (1 − smoothing) · share[target] at the target, plus smoothing/V · share everywhere;
-    ``share`` is the weight of each class. A row whose target is −1 is ignored: it costs nothing.
+    ``share`` is the weight of each class, 1 without it. A row whose target is ``ignore_index``
+    costs nothing. The mean is divided by the shares of the targets that are left.
     """
     xp = namespace(logits)
     log_p = log_softmax(logits, axis=-1)
-    kept = target >= 0
+    kept = target != ignore_index
     target = xp.where(kept, target, 0)
+    at_target = kept.astype(logits.dtype)
+    if share is not None:
+        at_target = at_target * share[target]
     picked = xp.take_along_axis(log_p, xp.expand_dims(target, -1), axis=-1).reshape(target.shape)
-    loss = picked * share[target] * -(1 - smoothing)
+    loss = picked * at_target * -(1 - smoothing)
     if smoothing:
-        loss = loss - (log_p * share).sum(axis=-1) * (smoothing / logits.shape[-1])
-    return xp.where(kept, loss, 0)
+        spread = log_p if share is None else log_p * share
+        loss = loss - spread.sum(axis=-1) * (smoothing / logits.shape[-1])
+    return reduce_losses(xp.where(kept, loss, 0), reduction, at_target)
 
 
 @fused(spec=surprise_spec, constants=("target", "share"))
-def _surprise(logits, target, share, *, smoothing):
-    """One row of logits and one target each, (N, V) and (N,), to N losses.
+def _surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
+    """One row of logits and one target each, (N, V) and (N,), to N losses, or one.
 
     Between the two directions only ln Σ exp of each row is kept, never a second matrix.
     """
     xp = namespace(logits)
     rows = xp.arange(len(target))
-    kept = target >= 0
+    kept = target != ignore_index
     safe = xp.where(kept, target, 0)
-    share = share.astype(logits.dtype)
     top = xp.max(logits, axis=1, keepdims=True)
     e = logits - top
     xp.exp(e, out=e)
     log_z = top[:, 0] + xp.log(xp.sum(e, axis=1))
-    at_target = share[safe] * (1 - smoothing) * kept
-    everywhere = kept.astype(logits.dtype) * (smoothing / logits.shape[1]) if smoothing else None
+    count = kept.astype(logits.dtype)
+    if share is not None:
+        share = share.astype(logits.dtype)
+        count *= share[safe]
+    at_target, everywhere = count * (1 - smoothing), None
     loss = xp.where(kept, at_target * (log_z - logits[rows, safe]), 0)
     if smoothing:
-        loss += xp.where(kept, everywhere * (log_z * share.sum() - logits @ share), 0)
+        everywhere = kept.astype(logits.dtype) * (smoothing / logits.shape[1])
+        shares = xp.ones(logits.shape[1], dtype=logits.dtype) if share is None else share
+        loss += xp.where(kept, everywhere * (log_z * shares.sum() - logits @ shares), 0)
 
     def backward(g):
-        total = at_target if everywhere is None else at_target + everywhere * share.sum()
+        g = g if total is None else g / total
+        weight = at_target if everywhere is None else at_target + everywhere * shares.sum()
         gx = logits - log_z[:, None]
         xp.exp(gx, out=gx)  # softmax(logits)
-        gx *= (g * total).astype(gx.dtype)[:, None]
+        gx *= (g * weight).astype(gx.dtype)[:, None]
         if everywhere is not None:
-            gx -= (g * everywhere).astype(gx.dtype)[:, None] * share
+            gx -= (g * everywhere).astype(gx.dtype)[:, None] * shares
         gx[rows, safe] -= (g * at_target).astype(gx.dtype)
         gx[~kept] = 0
         return (gx,)
 
-    return loss.astype(logits.dtype), backward
+    y, total = _reduced(loss, count, reduction)
+    return y, backward
+
+
+def _reduced(loss, count, reduction):
+    """(the reduced losses, by what a mean was divided or None)."""
+    if reduction == "none":
+        return loss, None
+    if reduction == "sum":
+        return loss.sum(), None
+    total = count.sum()
+    total = namespace(loss).where(total == 0, 1, total)
+    return loss.sum() / total, total
 
 
 def cross_entropy(
@@ -93,7 +115,6 @@ def cross_entropy(
     whole_number("cross_entropy", "ignore_index", ignore_index)
     axis = normalize_axis("cross_entropy", axis, logits)
     classes = logits.shape[axis]
-    xp = namespace(logits)
     if weight is not None:
         weight = as_tensors("cross_entropy", logits=logits, weight=weight)[1]
         if tuple(weight.shape) != (classes,):
@@ -101,20 +122,21 @@ def cross_entropy(
                 f"cross_entropy: weight is {tuple(weight.shape)}, logits are "
                 f"{tuple(logits.shape)}, of {classes} classes; weight must be ({classes},)"
             )
-    share = xp.ones(classes, dtype=logits.dtype, device=logits.device) if weight is None else weight
-    logits = xp.moveaxis(logits, axis, -1)
+    moved = logits if axis == logits.ndim - 1 else namespace(logits).moveaxis(logits, axis, -1)
     if dtypes.is_float(target.dtype):
-        _check_probabilities(logits, target, axis)
-        losses = _expected(logits, xp.moveaxis(target, axis, -1), share, label_smoothing)
-        counts = None
-    else:
-        _check_target(logits, target, ignore_index, classes)
-        known = xp.where(target == ignore_index, -1, target).reshape(-1)
-        flat = logits.reshape(known.shape[0], classes)
-        losses = _surprise(flat, known, share.detach(), smoothing=float(label_smoothing))
-        losses = losses.reshape(target.shape)
-        counts = xp.where(known >= 0, share[xp.maximum(known, 0)], 0)
-    return reduce_losses(losses, reduction, counts)
+        _check_probabilities(moved, target, axis)
+        target = namespace(target).moveaxis(target, axis, -1)
+        return reduce_losses(_expected(moved, target, weight, label_smoothing), reduction)
+    _check_target(moved, target, ignore_index, classes)
+    losses = _surprise(
+        moved.reshape(target.size, classes),
+        target.reshape(-1),
+        None if weight is None else weight.detach(),
+        smoothing=float(label_smoothing),
+        ignore_index=int(ignore_index),
+        reduction=reduction,
+    )
+    return losses.reshape(target.shape) if reduction == "none" else losses
 
 
 def reduce_losses(losses, reduction, counts=None):
@@ -166,10 +188,11 @@ def _check_probabilities(logits, target, axis):
         )
 
 
-def _expected(logits, target, share, smoothing):
+def _expected(logits, target, weight, smoothing):
     """Losses where the target is probabilities: a class that has 0 costs nothing, even at −∞."""
     xp = namespace(logits)
     target = target * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else target
     log_p = log_softmax(logits, axis=-1)
     reachable = xp.where(target == 0, 0, log_p)
-    return -(target * reachable * share).sum(axis=-1)
+    cost = target * reachable
+    return -(cost if weight is None else cost * weight).sum(axis=-1)

@@ -46,11 +46,16 @@ def linear(x, weight, bias=None):
     """
     x, weight = as_tensor(x, where="linear"), as_tensor(weight, where="linear")
     bias = None if bias is None else as_tensor(bias, weight, where="linear")
-    shapes = f"x is {tuple(x.shape)}, weight is {tuple(weight.shape)}"
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"linear: {shapes}; weight must be (out, in) with in = x.shape[-1]")
-    if bias is not None and tuple(bias.shape) != weight.shape[:1]:
         raise ShapeError(
-            f"linear: {shapes}, bias is {tuple(bias.shape)}; bias must be (weight.shape[0],)"
+            f"linear: {_shapes(x, weight)}; weight must be (out, in) with in = x.shape[-1]"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(
+            f"linear: {_shapes(x, weight)}, bias is {bias.shape}; bias must be (weight.shape[0],)"
         )
     return _linear(x, weight, bias)
+
+
+def _shapes(x, weight):
+    return f"x is {x.shape}, weight is {weight.shape}"

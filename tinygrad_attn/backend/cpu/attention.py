@@ -1,0 +1,116 @@
+"""Attention on the CPU: blocks of queries against all the keys that they can reach.
+
+A block is small enough for its scores to stay near the core from the product q·kᵀ to the product
+with v, and every row sees all of its keys at once, so no online softmax is needed. Under causality
+the blocks further up see fewer keys; what lies beyond is never computed.
+
+Two things that a softmax usually costs are saved:
+
+    the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ
+    the maximum     is subtracted only in rows that need it. By Cauchy and Schwarz no score is
+                    larger than |q|·|k|·scale; within ±30, eˢ can neither overflow nor vanish.
+
+Which rows those are depends on what a query may attend and on nothing else, so that a closed pair
+does not even change the rounding. On the way back, with g' = g/Σ eˢ and δ' = Σ g'∘y, the same
+unnormalised eˢ serves:
+
+    dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
+
+It is kept if there is little of it, and computed again if there is much. Sinks and soft caps are
+rare: calls with them are declined (``NotImplemented``), and the portable kernel takes them.
+"""
+
+import math
+
+import numpy as np
+
+from .blocks import sum_rows
+from .reach import Reach, Scores
+
+__all__ = ["attention"]
+
+KEPT = 4  # exponentials are kept while they are no more than so many times the queries' elements
+
+
+def attention(
+    q,
+    k,
+    v,
+    bias=None,
+    sinks=None,
+    mask=None,
+    q_positions=None,
+    k_positions=None,
+    *,
+    causal,
+    window,
+    scale,
+    softcap,
+    drop,
+    needs,
+):
+    """softmax(q·kᵀ·scale + bias)·v over the keys that each query may attend."""
+    is_rare = sinks is not None or softcap is not None or q.dtype.kind != "f"
+    placed = (mask, bias) if q_positions is None or q_positions.ndim == 1 else (q_positions,)
+    is_rare = is_rare or (q.ndim > 4 and any(x is not None for x in placed))
+    if is_rare or not (q.size and k.size and v.size):
+        return NotImplemented
+    bits = f"i{q.itemsize}"
+    reach = Reach(q_positions, k_positions, causal, window, k.shape[-2], bits)
+    scores = Scores(q, k, v, bias, mask, reach, scale, drop)
+    y = _like(q, (*q.shape[:-1], v.shape[-1]))
+    to, values = scores.by_head(y), scores.v
+    is_kept = any(needs) and scores.size <= KEPT * q.size
+    kept, inverses = [], []
+    for block in scores.blocks():
+        e, keep = found = block.exponentials()
+        total = sum_rows(e)
+        total[total == 0] = math.inf  # a query that may attend nothing
+        inverse = 1 / total
+        thinned = e if keep is None else e * keep
+        mixed = np.matmul(thinned, values[block.keys], out=to[block.queries])
+        mixed *= inverse if keep is None else inverse * e.dtype.type(drop.upscale)
+        block.spoil_values(mixed)
+        kept.append(found if is_kept else None)
+        inverses.append(inverse)
+    likes = (q, k, v, bias)
+    return y, lambda g: _backward(scores, likes, g, y, kept, inverses, needs)
+
+
+def _backward(scores, likes, g, y, kept, inverses, needs):
+    """The gradients of q, k, v and bias, and None for the sinks."""
+    grads = [
+        _like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)
+    ]
+    gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
+    is_finite = math.isfinite(g.sum()) and scores.is_finite
+    g, y, v = scores.by_head(g), scores.by_head(y), scores.v
+    for block, saved, inverse in zip(scores.blocks(), kept, inverses):
+        e, keep = saved or block.exponentials()
+        part = g[block.queries] * inverse
+        along = np.vecdot(part, y[block.queries])[..., None]
+        if keep is not None:
+            part *= e.dtype.type(scores.drop.upscale)
+        if gv is not None:
+            block.add_product(gv, e if keep is None else e * keep, part)
+        gs = part @ v[block.keys].swapaxes(-1, -2)
+        if keep is not None:
+            gs *= keep
+        gs -= along
+        gs *= e
+        if not is_finite:  # a NaN in one query's gradient is nothing to keys that it may not attend
+            gs[e == 0] = 0
+        if needs[3]:
+            block.add_to(grads[3], gs)
+        if gq is not None:
+            np.matmul(gs, block.k, out=gq[block.queries])
+        if gk is not None:
+            block.add_product(gk, gs, block.q)
+    if gq is not None:
+        grads[0] *= scores.scale
+    return (*grads, None)
+
+
+def _like(x, shape, make=np.empty_like):
+    """A new array laid out in memory as x is, so that joining heads again copies nothing."""
+    return make(x, shape=shape, order="K" if x.ndim <= 4 else "C")
