@@ -41,9 +41,8 @@ class Fused(Op):
         self._is_told = "needs" in self.options  # which arguments want a gradient
         self._places, self._needs = range(len(self.positional)), {}
         self.options.discard("needs")  # the engine gives it, no caller does
-        self.differentiable = frozenset(
-            i for i, name in enumerate(self.positional) if name not in constants
-        )
+        self._order = [i for i, name in enumerate(self.positional) if name not in constants]
+        self.differentiable = frozenset(self._order)
 
     def _run(self, arrays, options, wants, watchers):
         first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
@@ -54,10 +53,16 @@ class Fused(Op):
             if needs is None:
                 needs = self._needs[wants] = tuple([bool(wants >> i & 1) for i in self._places])
             options = {**options, "needs": needs}
-        if watchers:
-            run = partial(_in_float32, kernel, arrays, options)
-            return watched(watchers, self, "forward", run, arrays)
-        return _in_float32(kernel, arrays, options)
+        run = _in_float32 if self._is_half(arrays) else _quietly
+        run = partial(run, kernel, arrays, options)
+        return watched(watchers, self, "forward", run, arrays) if watchers else run()
+
+    def _is_half(self, arrays):
+        """Whether these are 16-bit floats; the differentiable arguments share a dtype by now."""
+        for i in self._order:
+            if is_array(arrays[i]):
+                return dtypes.is_half(arrays[i].dtype)
+        return False
 
     def _keep(self, arrays, options, wants, y, backward):
         return self, (backward, options, *arrays)  # the arrays too: a replay may be asked for
@@ -85,7 +90,7 @@ class Fused(Op):
         else:
             parts = backward(gradient)
         parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
-        return zip(sorted(self.differentiable), parts)
+        return zip(self._order, parts)
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
@@ -113,11 +118,15 @@ def _or_portable(kernel, portable, *arrays, **options):
 
 
 @quiet
+def _quietly(kernel, arrays, options):
+    """Run a kernel; what overflows in it is a value, not a mistake."""
+    return kernel(*arrays, **options)
+
+
+@quiet
 def _in_float32(kernel, arrays, options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
     halves = [a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
-    if not halves:
-        return kernel(*arrays, **options)
     dtype, wide = halves[0], dtypes.float32
     arrays = [a.astype(wide) if is_array(a) and dtypes.is_half(a.dtype) else a for a in arrays]
     y, backward = kernel(*arrays, **options)

@@ -60,7 +60,7 @@ class Op:
 
     def __call__(self, *args, **options):
         """Compute with tensors, numbers and arrays, and record what a gradient will need."""
-        if options or len(args) != self.arity:
+        if len(args) != self.arity or options.keys() != self.options:
             args, options = self._bind(args, options)
         arrays, parents, wants, dtype = self._take_apart(args)
         record, watchers, trace = mode.get()
@@ -200,7 +200,7 @@ class Op:
         """The one device of all arrays, or None without any. Raises: DeviceError for two."""
         homes = {}
         for i, array in enumerate(arrays):
-            if is_array(array):
+            if type(array) in array_types or is_array(array):
                 homes.setdefault(backend_of(array).device_of(array), i)
         if len(homes) > 1:
             operands = ", ".join(f'{self._name_of(i)} is on "{home}"' for home, i in homes.items())

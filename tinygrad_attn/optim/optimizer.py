@@ -163,7 +163,7 @@ class Optimizer:
     def _check_home(self, p, state):
         """Raise DeviceError where the parameter has left what is remembered of it behind."""
         for remembered in state.values():
-            if is_array(remembered) and type(remembered) is not type(p.data):
+            if type(remembered) is not type(p.data) and is_array(remembered):
                 raise DeviceError(
                     f'{type(self).__name__}: a parameter of shape {p.shape} is on "{p.device}" but '
                     "its state is not; move the model before the first step, or afterwards call "

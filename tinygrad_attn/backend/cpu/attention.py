@@ -29,7 +29,7 @@ from .reach import Reach, Scores
 
 __all__ = ["attention"]
 
-KEPT = 4  # exponentials are kept while they are no more than so many times the queries' elements
+KEPT = 2  # exponentials are kept while they are no more than so many times the queries' elements
 
 
 def attention(

@@ -5,7 +5,7 @@ matrices, which takes a quarter of the time of a reduction:
 
     Σ h = g·w        Σ h∘x̂ = (g∘x̂)·w        ∂L/∂w = 1ᵀ·(g∘x̂)        ∂L/∂bias = 1ᵀ·g
 
-Only x̂ and one number a row are kept.
+Besides x only the mean and the scale of each row are kept; x̂ is worked out again.
 """
 
 import math
@@ -31,29 +31,29 @@ def rms_norm(x, weight=None, *, eps, axes, needs):
 def _norm(x, weight, bias, eps, axes, needs, is_centred):
     width = math.prod(x.shape[axes[0] :])
     rows = np.ascontiguousarray(x).reshape(math.prod(x.shape[: axes[0]]), width)
-    y, unit = np.empty_like(rows), np.empty_like(rows)
+    y = np.empty_like(rows)
     inverse = np.empty((len(rows), 1), rows.dtype)
+    mean = np.empty_like(inverse) if is_centred else None
     weights, biases = (_stretched(p, len(rows), width) for p in (weight, bias))
 
     def forward(part):
-        x, u, to, scale = rows[part], unit[part], y[part], inverse[part]
+        x, to, scale = rows[part], y[part], inverse[part]
         if is_centred:
-            x = np.subtract(x, mean_of_rows(x), out=u)
+            mean[part] = mean_of_rows(x)
+            x = np.subtract(x, mean[part])
         np.add(mean_of_rows(np.multiply(x, x, out=to)), eps, out=scale)
         np.divide(1, np.sqrt(scale, out=scale), out=scale)
-        np.multiply(x, scale, out=u)
-        if weight is None:
-            to[...] = u
-        else:
-            np.multiply(u, weights[: len(u)], out=to)
+        np.multiply(x, scale, out=to)
+        if weight is not None:
+            to *= weights[: len(to)]
         if bias is not None:
-            to += biases[: len(u)]
+            to += biases[: len(to)]
 
     for_row_blocks(forward, len(rows), width)
 
     def backward(g):
         g = np.ascontiguousarray(g).reshape(rows.shape)
-        gx, gw, gb = _backward(g, unit, inverse, weight, weights, needs, is_centred)
+        gx, gw, gb = _backward(g, rows, mean, inverse, weight, weights, needs)
         return (
             gx.reshape(x.shape) if needs[0] else None,
             gw.reshape(weight.shape) if needs[1] else None,
@@ -63,7 +63,7 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     return y.reshape(x.shape), backward
 
 
-def _backward(g, unit, inverse, weight, weights, needs, is_centred):
+def _backward(g, rows, mean, inverse, weight, weights, needs):
     """The gradients of the rows, the weight and the bias."""
     width = g.shape[1]
     gx = np.empty_like(g) if needs[0] else None
@@ -73,8 +73,11 @@ def _backward(g, unit, inverse, weight, weights, needs, is_centred):
         w *= weight.reshape(-1, 1)
 
     def compute(part):
-        h, u, scale = g[part], unit[part], inverse[part]
-        product = h * u
+        h, x, scale = g[part], rows[part], inverse[part]
+        unit = x * scale if mean is None else np.subtract(x, mean[part])
+        if mean is not None:
+            unit *= scale
+        product = h * unit
         if needs[1]:
             np.add(gw, sum_columns(product), out=gw)
         if needs[2]:
@@ -84,8 +87,8 @@ def _backward(g, unit, inverse, weight, weights, needs, is_centred):
             to = np.multiply(h, scale, out=gx[part])
             if weight is not None:
                 to *= weights[: len(h)]
-            to -= np.multiply(u, along, out=product)
-            if is_centred:
+            to -= np.multiply(unit, along, out=product)
+            if mean is not None:
                 to -= (h @ w) * scale
 
     for_row_blocks(compute, len(g), width)
@@ -96,7 +99,7 @@ def _stretched(row, rows, width):
     """A row repeated for a whole block: equal shapes multiply twice as fast as broadcast ones."""
     size = rows_of_block(rows, width)
     if row is None or size == rows:  # of a single block nothing would be saved
-        return row if row is None else np.broadcast_to(row.reshape(-1), (rows, width))
+        return row if row is None else row.reshape(1, width)
     block = np.empty((size, width), row.dtype)
     block[...] = row.reshape(-1)
     return block

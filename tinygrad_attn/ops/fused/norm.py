@@ -132,12 +132,14 @@ def _trailing_axes(where, x, **affine):
     """The axes over which to normalise: those that weight and bias span, else the last."""
     if not x.ndim:
         raise ShapeError(f"{where}: x is (); it must have an axis to normalise over")
-    given = {name: tuple(tensor.shape) for name, tensor in affine.items() if tensor is not None}
-    operands = ", ".join(f"{name} is {shape}" for name, shape in {**given, "x": x.shape}.items())
+    given = {name: tensor.shape for name, tensor in affine.items() if tensor is not None}
+    rule, count = None, max(map(len, given.values()), default=1)
     for name, shape in given.items():
-        if not shape or shape != tuple(x.shape[-len(shape) :]):
-            raise ShapeError(f"{where}: {operands}; {name} must have the trailing sizes of x")
-    if len(set(given.values())) > 1:
-        raise ShapeError(f"{where}: {operands}; weight and bias must have the same shape")
-    count = max(map(len, given.values()), default=1)
+        if not shape or shape != x.shape[-len(shape) :]:
+            rule = rule or f"{name} must have the trailing sizes of x"
+    if rule is None and len(set(given.values())) > 1:
+        rule = "weight and bias must have the same shape"
+    if rule is not None:
+        operands = ", ".join(f"{name} is {shape}" for name, shape in {**given, "x": x.shape}.items())
+        raise ShapeError(f"{where}: {operands}; {rule}")
     return tuple(range(x.ndim - count, x.ndim))
