@@ -13,6 +13,7 @@ from .gates import gelu, gelu_tanh, silu, swiglu
 from .memory import keep_freed_memory
 from .norm import layer_norm, rms_norm
 from .scatter import add_at
+from .softmax import log_softmax, softmax
 
 __all__ = ["CpuBackend"]
 
@@ -29,8 +30,10 @@ class CpuBackend(Backend):
         "gelu": gelu,
         "gelu_tanh": gelu_tanh,
         "layer_norm": layer_norm,
+        "log_softmax": log_softmax,
         "rms_norm": rms_norm,
         "silu": silu,
+        "softmax": softmax,
         "surprise": surprise,
         "swiglu": swiglu,
     }

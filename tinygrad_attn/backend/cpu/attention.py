@@ -79,9 +79,7 @@ def attention(
 
 def _backward(scores, likes, g, y, kept, inverses, needs):
     """The gradients of q, k, v and bias, and None for the sinks."""
-    grads = [
-        _like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)
-    ]
+    grads = [_like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)]
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
     is_finite = math.isfinite(g.sum()) and scores.is_finite
     g, y, v = scores.by_head(g), scores.by_head(y), scores.v

@@ -140,6 +140,8 @@ def _trailing_axes(where, x, **affine):
     if rule is None and len(set(given.values())) > 1:
         rule = "weight and bias must have the same shape"
     if rule is not None:
-        operands = ", ".join(f"{name} is {shape}" for name, shape in {**given, "x": x.shape}.items())
+        operands = ", ".join(
+            f"{name} is {shape}" for name, shape in {**given, "x": x.shape}.items()
+        )
         raise ShapeError(f"{where}: {operands}; {rule}")
     return tuple(range(x.ndim - count, x.ndim))
