@@ -21,7 +21,7 @@ FLOORS = [  # each may import from those above it here, and from its own
     ["core"],
     ["ops"],
     ["trees"],
-    ["anomaly", "replay", "transforms", "checking", "inside", "interop", "einops_backend"],
+    ["anomaly", "profile", "replay", "transforms", "checking", "inside", "interop", "einops_backend"],
     ["nn"],
     ["optim"],
     ["models", "data"],
