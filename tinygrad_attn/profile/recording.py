@@ -16,7 +16,7 @@ from threading import get_ident, get_native_id
 from time import perf_counter_ns
 from weakref import WeakValueDictionary
 
-from ..backend import backend_of, is_array
+from ..backend import backend_of, get_backend, is_array
 from ..core import Tensor
 from ..core.graph import changed_mode, mode
 from ..trees import is_module
@@ -31,9 +31,9 @@ __all__ = ["Profile", "profile"]
 def profile(*, synchronize=False):
     """Time every op that runs inside, forward and back, and count what is saved for the way back.
 
-    A profile is of the thread that opened it. To note an op costs a few microseconds, which count
-    as between the ops and not in them, and a few hundred bytes: profile some steps, not a training.
-    Outside the context nothing is measured and nothing is paid.
+    A profile is of the thread that opened it. To note an op costs ten or twenty microseconds, which
+    count as between the ops and not in them, and some hundred bytes: profile a few steps, not a
+    whole training. Outside the context nothing is measured and nothing is paid.
 
     Args:
         synchronize: wait for the device before and after each op. A GPU is only handed its work and
@@ -91,7 +91,7 @@ class Profile:
         self._running = []  # the spans that have not ended
         self._modules, self._paths = WeakValueDictionary(), {}  # id -> module; id -> its path
         self.homes = {}  # path -> the home of the module that is there
-        self._wait = (lambda: None) if synchronize else None
+        self._device = (get_backend("cpu"), "cpu") if synchronize else None  # to wait for
         self._owner = get_ident()  # None once it is closed
         self.thread = get_native_id()  # as other tools know it
         self.start, self.end = perf_counter_ns(), None
@@ -154,9 +154,10 @@ class Profile:
         operands = [x.data if isinstance(x, Tensor) else x for x in operands]
         arrays = [x for x in operands if is_array(x)]
         home = None if node is None else self.saved.home_of(node)
-        if self._wait and arrays:
-            self._wait = backend_of(arrays[0]).synchronize
         home = self._home if home is None else home
+        if self._device and arrays:
+            backend = backend_of(arrays[0])
+            self._device = backend, backend.device_of(arrays[0])
         return self._time(phase, op.name, home, run, [tuple(x.shape) for x in arrays])
 
     def _enter(self, function, who, run):
@@ -177,8 +178,7 @@ class Profile:
 
     def _time(self, kind, name, home, run, shapes=()):
         outer = self._running[-1] if self._running else None
-        if self._wait:
-            self._wait()
+        self._synchronize()
         span = Span(kind, name, home, outer, shapes)
         self.spans.append(span)
         self._running.append(span)
@@ -186,9 +186,15 @@ class Profile:
             return run()
         finally:
             self._running.pop()
-            if self._wait:
-                self._wait()
+            self._synchronize()
             span.end = perf_counter_ns()
+
+    def _synchronize(self):
+        """If asked to, wait for the device of the latest op."""
+        if self._device:
+            backend, name = self._device
+            with backend.on(name):
+                backend.synchronize()
 
     @property
     def _home(self):

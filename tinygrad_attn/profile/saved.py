@@ -52,8 +52,9 @@ class Ledger:
             keepers = self._keepers.setdefault(key, [0, buffers[key].nbytes])
             new += 0 if keepers[0] else keepers[1]
             keepers[0] += 1
-        self.bytes[node.op.name, home] += new
-        self._change(new)
+        if new:
+            self.bytes[node.op.name, home] += new
+            self._change(new)
         if not isinstance(node.saved, _Kept):  # an outer profile may have been here already
             node.saved = _Kept(node.saved)
         node.saved.entries[self] = (home, keys)
@@ -67,7 +68,8 @@ class Ledger:
             if not keepers[0]:
                 freed += keepers[1]
                 del self._keepers[key]  # the id may soon be another's
-        self._change(-freed)
+        if freed:
+            self._change(-freed)
 
     def home_of(self, node):
         """The modules for which the node was recorded, or None where it was before the profile."""
@@ -81,7 +83,7 @@ class Ledger:
     def _change(self, size):
         self.alive += size
         self.peak = max(self.peak, self.alive)
-        if size and self.is_open:
+        if self.is_open:
             self.levels.append((perf_counter_ns(), self.alive))
 
 

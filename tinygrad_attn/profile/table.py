@@ -91,14 +91,12 @@ def op_table(profile, sort="self", limit=None):
 def module_table(profile, sort=None, depth=None):
     """See ``Profile.module_table``."""
     rows = add_up(profile, by_module=True, depth=depth)
-    outside = rows.pop("", None)
-    if sort is None:
-        rows = [(_indented(profile.homes[path]), row) for path, row in rows.items()]
+    if sort is not None:
+        named = [(path or OUTSIDE, row) for path, row in _sorted("module_table", rows, sort)]
     else:
-        rows = _sorted("module_table", rows, sort)
-    if outside is not None:
-        rows.append((OUTSIDE, outside))
-    return _set("module", rows, profile)
+        outside = [(OUTSIDE, rows.pop(""))] if "" in rows else []
+        named = [(_indented(profile.homes[path]), row) for path, row in rows.items()] + outside
+    return _set("module", named, profile)
 
 
 def _indented(home):
@@ -116,19 +114,14 @@ def page(profile):
 
 def _summary(profile):
     """Two lines: where the time went, and what was saved."""
-    ops, saved = _sum(profile.ops.values()), profile.saved
     unit, times = _unit(TIMES, profile.seconds)
-    parts = {"forward": ops.forward, "backward": ops.backward}
-    parts["in steps"] = ops.self - ops.forward - ops.backward
-    listed = ", ".join(
-        f"{times(seconds)} {name}" for name, seconds in parts.items() if seconds > 1e-9
-    )
-    size_unit, sizes = _unit(SIZES, saved.total)
+    size_unit, sizes = _unit(SIZES, profile.saved.total)
+    in_ops = sum(row.self for row in profile.ops.values())
     return (
-        f"{times(profile.seconds)} {unit}: {times(ops.self)} in ops ({listed or 'none'}), "
-        f"{times(profile.seconds - ops.self)} between them\n"
-        f"{sizes(saved.total)} {size_unit} saved for the way back, "
-        f"at most {sizes(saved.peak)} at once"
+        f"{times(profile.seconds)} {unit}: {times(in_ops)} in ops, "
+        f"{times(profile.seconds - in_ops)} between them\n"
+        f"{sizes(profile.saved.total)} {size_unit} saved for the way back, "
+        f"at most {sizes(profile.saved.peak)} at once"
     )
 
 
