@@ -649,4 +649,5 @@ def test_the_table_in_the_chapter_is_of_this_program():
 
 def rows_in(page):
     """Name, calls and bytes of each line but the summary, and "7 others", which times choose."""
-    return {(line[:28], line[71:]) for line in page.splitlines() if not line[:1].isdigit()}
+    lines = [line for line in page.splitlines() if line and not line[0].isdigit()]
+    return {(line[:28], line[71:]) for line in lines}
