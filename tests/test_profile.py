@@ -643,7 +643,7 @@ def test_the_table_in_the_chapter_is_of_this_program():
     exec(re.search(r"^```python\n(.*?)^```", text, re.M | re.S)[1], names)
     printed, p = re.search(r"^```text\n(.*?)^```", text, re.M | re.S)[1], names["p"]
     assert printed.splitlines()[1] == str(p).splitlines()[1]
-    assert len(rows_in(printed)) > 30
+    assert len(rows_in(printed)) > 20
     assert rows_in(printed) <= rows_in(p.op_table()) | rows_in(p.module_table(depth=2))
 
 
