@@ -20,7 +20,7 @@ from ..backend import Backend, is_array
 from ..core import Op, Tensor
 from ..core.graph import Node, owner
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "arrays_in"]
 
 
 class Ledger:
@@ -45,7 +45,7 @@ class Ledger:
         for parent, array in zip(node.parents, operands):
             if parent is not None and parent.op is None:
                 self._leaves[id(owner(array))] = ref(owner(array))
-        buffers = {id(buffer): buffer for buffer in map(owner, _arrays_in(node.saved))}
+        buffers = {id(buffer): buffer for buffer in map(owner, arrays_in(node.saved))}
         keys = [key for key, buffer in buffers.items() if not self._is_leaf(buffer)]
         new = 0
         for key in keys:
@@ -102,7 +102,7 @@ class _Kept(tuple):
             ledger.give_back(keys)
 
 
-def _arrays_in(saved):
+def arrays_in(saved):
     """Every array that is held by the values in ``saved``, however deep inside."""
     left, seen = list(saved), set()
     while left:
