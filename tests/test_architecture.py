@@ -22,6 +22,7 @@ FLOORS = [  # each may import from those above it here, and from its own
     ["ops"],
     ["trees"],
     ["anomaly", "replay", "transforms", "checking", "inside", "interop", "einops_backend"],
+    ["profile"],
     ["nn"],
     ["optim"],
     ["models", "data"],

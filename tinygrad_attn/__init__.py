@@ -40,6 +40,7 @@ from .core import (
 from .errors import *
 from .inside import capture_attention
 from .ops import *
+from .profile import profile
 from .replay import recompute
 from .transforms import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 

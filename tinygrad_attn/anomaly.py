@@ -34,8 +34,14 @@ def detect_anomaly():
             ...
         tinygrad_attn.errors.NonFiniteError: divide: ...
     """
-    with changed_mode(watchers=(*mode.get().watchers, _look), trace=True):
+    watchers, recorders = (*mode.get().watchers, _look), (*mode.get().recorders, _sign)
+    with changed_mode(watchers=watchers, recorders=recorders):
         yield
+
+
+def _sign(node, operands):
+    """Let the node remember the line of the program that called its op."""
+    node.site = call_site()
 
 
 def _look(op, phase, run, operands, node):

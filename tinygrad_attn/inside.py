@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 from .backend import array_from
 from .core import Tensor, no_grad
+from .core.graph import changed_mode, mode
 from .errors import ShapeError
 from .ops.attention import lens
+from .trees import is_module
 
 __all__ = ["capture_attention"]
 
@@ -29,12 +31,13 @@ class Maps(dict):
         lines = [f"  {path}: {tuple(weights.shape)}" for path, weights in self.items()]
         return "\n".join(["attention maps (..., heads, queries, keys)", *lines])
 
-    @contextmanager
-    def inside(self, module):
-        """While ``module`` runs. Called by every Module."""
-        self._calling.append(module)
+    def inside(self, function, who, run):
+        """A scope: know which modules are running."""
+        if not is_module(who):
+            return run()
+        self._calling.append(who)
         try:
-            yield
+            return run()
         finally:
             self._calling.pop()
 
@@ -109,7 +112,8 @@ def capture_attention(ablate=None):
     maps = Maps(ablate)
     token = lens.set(maps)
     try:
-        yield maps
+        with changed_mode(scopes=(*mode.get().scopes, maps.inside)):
+            yield maps
     finally:
         lens.reset(token)
     maps.check_ablated()

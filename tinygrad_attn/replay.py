@@ -18,7 +18,7 @@ from weakref import ref
 
 from .backend import is_array
 from .core import Tensor, enable_grad, is_grad_enabled
-from .core.graph import Node, call_site, changed_mode, leaf, mode, owner, walk
+from .core.graph import Node, changed_mode, leaf, mode, owner, walk
 from .core.plan import check_unchanged
 from .errors import GraphError
 from .ops.random import Generator, default_generator, drawing_from
@@ -71,7 +71,8 @@ class _Segment:
         if not any(parents):
             return map_tensors(Tensor.detach, result)
         hub = Node(self, parents, (map_tensors(Tensor.detach, call), len(sources)), (), None)
-        hub.site = call_site() if mode.get().trace else None
+        for recorder in mode.get().recorders:
+            recorder(hub, [x.data for x in tensors_in(call)])
         places = iter(range(len(tensors_in(result))))
         return map_tensors(lambda y: _behind(hub, next(places), y), result)
 

@@ -2,7 +2,7 @@
 
 Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
 (how an op is called and recorded), ``plan`` (how it is walked back), ``fused`` (kernels with a
-spec), ``autograd`` (what users ask).
+spec), ``autograd`` (what users ask), ``scopes`` (for tools: what an op is a part of).
 """
 
 from .autograd import backward, grad

@@ -73,27 +73,22 @@ class Fused(Op):
         if is_older_than_last_write(node):
             check_unchanged(node, arrays)
         if create_graph:
-            parts = self._replay(node, arrays, options, gradient, wanted)
+            run = partial(self._replay, node, arrays, options, gradient, wanted)
         else:
-            parts = self._run_backward(node, backward, gradient)
-        for i, part in parts:
+            run = partial(backward, gradient)
+        watchers = mode.get().watchers
+        if watchers:
+            parts = watched(watchers, self, "backward", run, (gradient, *node.saved), node)
+        else:
+            parts = run()
+        parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
+        for i, part in zip(self._order, parts):
             parent = node.parents[i]
             if part is not None and parent is not None and (wanted is None or parent in wanted):
                 yield parent, fit(part, parent, self, i)
 
-    def _run_backward(self, node, backward, gradient):
-        """(argument, gradient) pairs by the kernel's own way back."""
-        watchers = mode.get().watchers
-        if watchers:
-            run, operands = partial(backward, gradient), (gradient, *node.saved)
-            parts = watched(watchers, self, "backward", run, operands, node)
-        else:
-            parts = backward(gradient)
-        parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
-        return zip(self._order, parts)
-
     def _replay(self, node, arrays, options, gradient, wanted):
-        """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
+        """The gradients, with a graph, by differentiating the spec on the same inputs.
 
         The spec runs behind aliases of the inputs, at which the inner walk stops: one input may
         well have been computed from another, and that path is not this op's to follow.
@@ -108,7 +103,7 @@ class Fused(Op):
         y = self.spec(*inputs, **options)
         targets = frozenset(ends.values())
         found = walk({y.node: gradient}, targets, targets, create_graph=True, retain_graph=True)
-        return [(i, found.get(end)) for i, end in ends.items()]
+        return tuple([found.get(ends.get(i)) for i in self._order])
 
 
 def _or_portable(kernel, portable, *arrays, **options):

@@ -49,8 +49,11 @@ class Mode(NamedTuple):
     ``watcher(op, phase, run, operands, node)`` returns what ``run()`` does: ``op`` computing from
     ``operands``, in the phase "forward" or "backward". On the way forward ``node`` is None."""
 
-    trace: bool = False
-    """Whether nodes remember the line of the program that called them."""
+    recorders: tuple = ()
+    """Callables that are shown each new node: ``recorder(node, operands)``."""
+
+    scopes: tuple = ()
+    """Callables that the call of each layer is run through, and each step of an optimizer."""
 
 
 PLAIN = Mode()  # recording and nothing else: ops look for this very object to take the short way

@@ -18,7 +18,7 @@ from ..backend import (
     require_real,
 )
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError, TinygradAttnError
-from .graph import Node, call_site, mode
+from .graph import Node, mode
 from .tensor import Tensor
 
 __all__ = ["Op", "sum_to"]
@@ -63,7 +63,7 @@ class Op:
         if len(args) != self.arity or options.keys() != self.options:
             args, options = self._bind(args, options)
         arrays, parents, wants, dtype = self._take_apart(args)
-        record, watchers, trace = mode.get()
+        record, watchers, recorders, _ = mode.get()
         wants = wants if record else 0
         try:
             if self.is_bare and dtype is not None and not options and not watchers:
@@ -80,8 +80,8 @@ class Op:
             return Tensor(y)
         how, saved = self._keep(arrays, options, wants, y, state)
         node = Node(how, parents, saved, y.shape, y.dtype)
-        if trace:
-            node.site = call_site()
+        for recorder in recorders:
+            recorder(node, arrays)
         return Tensor(y, node)
 
     def _run(self, arrays, options, wants, watchers):

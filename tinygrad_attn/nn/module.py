@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
 from ..core import Tensor
+from ..core.graph import PLAIN, mode
+from ..core.scopes import scoped
 from ..errors import DTypeError, GraphError
-from ..ops.attention import lens
 from . import describe, state
 from .parameter import Parameter
 from .state import join
@@ -62,11 +63,9 @@ class Module:
         )
 
     def __call__(self, *args, **options):
-        watcher = lens.get()  # somebody who wants to know where each attention happens
-        if watcher is None:
+        if mode.get() is PLAIN:
             return self._run(args, options)
-        with watcher.inside(self):
-            return self._run(args, options)
+        return self._run_seen(args, options)
 
     def _run(self, args, options):
         for (hook,) in self._forward_pre_hooks:
@@ -78,6 +77,8 @@ class Module:
             answer = hook(self, args, result)
             result = result if answer is None else answer
         return result
+
+    _run_seen = scoped(_run)
 
     def register_forward_pre_hook(self, hook: Callable) -> Callable[[], None]:
         """Call ``hook(module, args)`` before each forward; what it returns replaces args.

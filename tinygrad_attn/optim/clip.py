@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from ..backend import array_from, backend_of, dtypes, namespace, quiet
 from ..core import Tensor
+from ..core.scopes import scoped
 from ..errors import DTypeError, NonFiniteError, ShapeError
 from .optimizer import check_numbers
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
+@scoped
 @quiet
 def clip_grad_norm_(
     parameters: Iterable[Tensor] | Tensor,
@@ -52,6 +54,7 @@ def clip_grad_norm_(
     return _tensor(norm)
 
 
+@scoped
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float):
     """Hold every element of every gradient within −clip_value..clip_value.
 

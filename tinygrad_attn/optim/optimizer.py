@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ..backend import array_from, backend_of, dtypes, is_array, quiet
 from ..core import Tensor
 from ..core.graph import mark_written
+from ..core.scopes import scoped
 from ..errors import CheckpointError, DeviceError, DTypeError, GraphError, ShapeError
 
 __all__ = ["Optimizer", "check_numbers", "decay_groups"]
@@ -116,6 +117,7 @@ class Optimizer:
 
     # ---- the step --------------------------------------------------------------------------------
 
+    @scoped
     @quiet
     def step(self):
         """Change every parameter that has a gradient; one without stays exactly as it is."""
