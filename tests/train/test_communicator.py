@@ -125,8 +125,9 @@ def test_alone_everything_is_the_mean_already():
 
 def test_shared_memory_begins_with_zeros_and_has_no_name():
     with Local(2) as communicator:
-        array = communicator.zeros(1_000_000, "float64")
-        assert array.dtype == np.float64
+        array, short = communicator.zeros(1_000_000, "float64"), communicator.zeros(3, "uint8")
+        assert (array.dtype, array.shape, short.shape) == (np.float64, (1_000_000,), (3,))
+        assert array.ctypes.data % 64 == short.ctypes.data % 64 == 0
         assert not array.any()
         if os.path.isdir("/dev/shm"):
             assert not [name for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name]
