@@ -37,6 +37,12 @@ class Flags(argparse.ArgumentParser):
         self.add_argument(
             "--lr", type=positive, default=lr, help=f"the highest learning rate ({lr:g})"
         )
+        self.add_argument(
+            "--workers",
+            type=at_least(1),
+            default=1,
+            help="processes that share each batch (1); at most as many as there are cores",
+        )
         self.add_argument("--plot", metavar="FILE", help="save a picture here: .png, .pdf or .svg")
         self.add_argument(
             "--quick", action="store_true", help="a small run of seconds, to see it work"

@@ -12,6 +12,7 @@ where there are 100 of them. To know how frequent each one is leaves 3.3; below 
 import math
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 
 from _common import Flags, at_least, run
 
@@ -105,10 +106,6 @@ def learn(model, vocabulary, text, args):
     introduce(model, vocabulary, text, training, guesses, args)
     measured = []
 
-    def loss(step):
-        epoch, index = divmod(step, training.batches(rows))
-        return surprise(model, *training.batch(rows, seed=args.seed, epoch=epoch, index=index))
-
     def report(steps, losses):
         recent = losses[-args.every :]
         measured.append((steps, mean_surprise(model, validation, rows)))
@@ -120,8 +117,10 @@ def learn(model, vocabulary, text, args):
     losses = train(
         model,
         AdamW(model.parameters(), lr=args.lr),
-        loss,
+        surprise,
         args.steps,
+        batch=partial(batch, training, rows, args.seed),
+        workers=args.workers,
         schedule=cosine(args.lr, args.steps, warmup=min(100, args.steps // 10)),
         clip=1.0,
         tokens=rows * context,
@@ -154,6 +153,12 @@ def introduce(model, vocabulary, text, training, guesses, args):
     )
     levels = ", ".join(f"{level:.3f} guessing {how}" for how, level in guesses.items())
     print(f"loss   in nats a character: {levels}\n")
+
+
+def batch(windows, rows, seed, step):
+    """The windows of a step, and what comes next in them."""
+    epoch, index = divmod(step, windows.batches(rows))
+    return windows.batch(rows, seed=seed, epoch=epoch, index=index)
 
 
 def surprise(model, inputs, targets):

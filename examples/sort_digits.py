@@ -9,6 +9,7 @@ already.
 """
 
 import time
+from functools import partial
 
 from _common import Flags, run
 
@@ -41,17 +42,14 @@ def main(command_line):
         f"A GPT of {sum(p.size for p in model.parameters()):,} parameters learns to sort 10 digits."
     )
 
-    def loss(step):
-        inputs, targets = task.batch(args.batch_size, seed=args.seed, index=step)
-        logits = model(ta.tensor(inputs, device=args.device))
-        return ta.cross_entropy(logits, ta.tensor(targets, device=args.device))
-
     start = time.perf_counter()
     train(
         model,
         optimizer,
-        loss,
+        surprise,
         args.steps,
+        batch=partial(batch, task, args),
+        workers=args.workers,
         schedule=linear(args.lr, max(args.steps, 1), warmup=min(100, args.steps // 10)),
         clip=1.0,
         tokens=args.batch_size * task.context,
@@ -71,6 +69,18 @@ def main(command_line):
     if args.plot:
         save_picture(picture(model, questions[0], written[0]), args.plot)
         print(f"\nWhat it looked at while it wrote the first of these: {args.plot}")
+
+
+def batch(task, args, step):
+    """What the model reads in a step, and what it should write."""
+    return task.batch(args.batch_size, seed=args.seed, index=step)
+
+
+def surprise(model, inputs, targets):
+    """The mean surprise at the sorted digits, in nats: a scalar tensor."""
+    device = model.tokens.weight.device
+    logits = model(ta.tensor(inputs, device=device))
+    return ta.cross_entropy(logits, ta.tensor(targets, device=device))
 
 
 def sort(model, questions):

@@ -205,7 +205,7 @@ def test_the_bytes_of_modules_are_those_of_their_ops(gpt):
     for rows in (p.ops, p.modules):
         assert sum(row.saved for row in rows.values()) == p.saved.total
     tokens, width = 4, 16
-    assert p.modules["blocks.0.norm1"].saved == tokens * (2 * width + 1) * 4  # x, x̂, 1/σ
+    assert p.modules["blocks.0.norm1"].saved == tokens * (width + 2) * 4  # x, mean, 1/σ
     assert p.modules["blocks.1.mlp.down"].saved == tokens * 4 * width * 4
     assert p.modules["blocks.0"].saved == 0  # sums keep nothing
     assert p.saved.alive == 0

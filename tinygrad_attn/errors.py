@@ -16,6 +16,7 @@ __all__ = [
     "NonFiniteError",
     "ShapeError",
     "TinygradAttnError",
+    "WorkerError",
 ]
 
 
@@ -59,3 +60,7 @@ class CheckpointError(TinygradAttnError, RuntimeError):
 
 class DataError(TinygradAttnError, ValueError):
     """Input to learn from that cannot be used, or a file that cannot be read or written."""
+
+
+class WorkerError(TinygradAttnError, RuntimeError):
+    """A worker process that raised, with its traceback, or died."""

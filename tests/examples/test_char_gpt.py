@@ -54,6 +54,14 @@ def test_training_goes_on_from_loaded_weights(example, text, tmp_path):
     assert loss("--load", weights) < first
 
 
+def test_workers_share_the_batch(example, text):
+    alone, shared = (
+        example("char_gpt", "--quick", "--text", text, "--workers", n).out for n in (1, 3)
+    )
+    losses = [float(re.search(r"steps: (\d\.\d+) nats", out)[1]) for out in (alone, shared)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-3)
+
+
 def test_any_characters_can_be_learned_and_written(example, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("春眠不覺曉 — смешно 🙂\r\n" * 20, encoding="utf-8")

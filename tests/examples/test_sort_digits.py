@@ -24,6 +24,14 @@ def test_the_seed_decides_the_run(example):
     assert loss(1) == loss(1) != loss(2)
 
 
+def test_workers_share_the_batch(example):
+    alone, shared = (example("sort_digits", "--quick", "--workers", n) for n in (1, 2))
+    losses = [
+        float(re.search(r"step 50/50  loss (\d\.\d+)", run.err)[1]) for run in (alone, shared)
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-3)
+
+
 def test_without_training_it_knows_nothing(example):
     code, out, _ = example("sort_digits", "--steps", 0)
     assert code == 0

@@ -1,17 +1,24 @@
 """The training loop: forward, backward, clip, step; and nothing hidden.
 
-The loss is a function of the step number, and so is the learning rate: a run has no other state
+The batch is a function of the step number, and so is the learning rate: a run has no other state
 than the weights and the optimizer's, and step 5,000 is the same step whether or not 4,999 others
-ran before it in this process.
+ran before it in this process. It is the same step in every process, too, which is all that several
+workers need to share its rows.
 """
 
 import math
 from collections.abc import Callable
+from contextlib import contextmanager
 
+from ..backend.cpu.blas import single_threaded_blas
 from ..core import Tensor
-from ..errors import DataError, NonFiniteError
+from ..errors import DataError, DeviceError, NonFiniteError
+from ..ops.random import default_generator, drawing_from
 from ..optim import clip_grad_norm_
+from .communicator import Alone
+from .local import Local
 from .progress import Progress
+from .replica import Replica, draw_apart
 
 __all__ = ["train"]
 
@@ -19,9 +26,12 @@ __all__ = ["train"]
 def train(
     model,
     optimizer,
-    loss: Callable[[int], Tensor],
+    loss: Callable[..., Tensor],
     steps: int,
     *,
+    batch: Callable[[int], tuple] | None = None,
+    workers: int = 1,
+    start_method: str | None = None,
     schedule: Callable[[int], float] | None = None,
     clip: float | None = None,
     tokens: int = 1,
@@ -34,7 +44,13 @@ def train(
         model: the Module whose parameters are trained: in training mode meanwhile, in eval mode
             afterwards.
         optimizer: over these parameters.
-        loss: step number → the scalar loss of that step's batch.
+        loss: (model, arrays of the batch...) → their mean loss, a scalar; without ``batch`` a
+            function of the step number alone, which takes the step's batch from where it likes.
+        batch: step number → the arrays of that step's batch, rows along their first axis.
+        workers: how many processes share the rows of each batch, this one included. The mean over
+            the batch weighs each one's loss by its number of rows; where rows count differently,
+            as when some positions are ignored, ``loss`` returns (mean, what it weighs).
+        start_method: how the others are started; see ``Local``.
         schedule: step number → learning rate; the optimizer's own without it.
         clip: the largest norm that all gradients together may have.
         tokens: how many a step reads, to tell the speed.
@@ -42,20 +58,22 @@ def train(
             too.
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
-    Raises: DataError for a negative number of steps; NonFiniteError where the loss is no longer a
-    number, which it never becomes again.
+    Raises: DataError for a negative number of steps, or workers without a batch to share;
+    NonFiniteError where the loss is no longer a number, which it never becomes again; WorkerError
+    where another process failed.
     """
-    if steps < 0:
-        raise DataError(f"train: {steps} steps; the number of steps must be 0 or more")
+    _check(model, optimizer, steps, batch, workers)
     losses, parameters = [], list(model.parameters())
     model.train()
-    with Progress(steps) as progress:
+    with (
+        _gradients(model, loss, batch, steps, workers, start_method) as backward,
+        Progress(steps) as progress,
+    ):
         for step in range(steps):
             if schedule is not None:
                 optimizer.lr = schedule(step)
             optimizer.zero_grad()
-            value = loss(step)
-            value.backward()
+            value = backward(step)
             if clip is not None:
                 clip_grad_norm_(parameters, clip)
             optimizer.step()
@@ -67,6 +85,72 @@ def train(
                 model.train()
     model.eval()
     return losses
+
+
+def _check(model, optimizer, steps, batch, workers):
+    """Refuse what cannot be run, before anything is changed."""
+    if steps < 0:
+        raise DataError(f"train: {steps} steps; the number of steps must be 0 or more")
+    if not isinstance(workers, int) or workers < 1:
+        raise DataError(f"train: workers is {workers!r}; it must be a whole number of at least 1")
+    if workers == 1:
+        return
+    if batch is None:
+        raise DataError(
+            f"train: {workers} workers, but a loss of the step alone, whose batch nobody can "
+            "share; give batch(step), which returns the arrays, and loss(model, *arrays)"
+        )
+    parameters = {id(p): p for p in model.parameters()}
+    devices = {p.device for p in parameters.values()} - {"cpu"}
+    if devices:
+        raise DeviceError(
+            f'train: {workers} workers, but the model is on "{devices.pop()}"; workers share the '
+            "cores of a CPU: use model.cpu(), or one worker"
+        )
+    for p in (p for group in optimizer.param_groups for p in group["params"]):
+        if id(p) not in parameters:
+            raise DataError(
+                f"train: {workers} workers, but the optimizer has a parameter of shape {p.shape} "
+                "that is none of the model's; they share only the gradients of those"
+            )
+
+
+@contextmanager
+def _gradients(model, loss, batch, steps, workers, start_method):
+    """Gives a function: step → the loss of its batch, whose gradients the parameters then have.
+
+    On the way out the other processes end, and memory that was shared is shared no more.
+    """
+    if batch is None:
+        yield lambda step: _backward(loss(step))
+    elif workers == 1:
+        yield Replica(Alone(), model, loss, batch).backward
+    else:
+        with Local(workers, start_method) as communicator, single_threaded_blas():
+            replica = Replica(communicator, model, loss, batch)
+            communicator.start(
+                _follow,
+                model=model,
+                loss=loss,
+                batch=batch,
+                steps=steps,
+                generator=default_generator(),
+            )
+            yield replica.backward
+
+
+def _backward(value):
+    value.backward()
+    return value
+
+
+def _follow(communicator, model, loss, batch, steps, generator):
+    """What every rank but 0 does: the same steps, as far as the gradient."""
+    with drawing_from(generator), single_threaded_blas():
+        draw_apart(model, communicator.rank)
+        replica = Replica(communicator, model, loss, batch)
+        for step in range(steps):
+            replica.backward(step)
 
 
 def _finite(value, step, lr):

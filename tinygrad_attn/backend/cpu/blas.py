@@ -1,0 +1,71 @@
+"""How many threads NumPy's matrix products use.
+
+Where several processes share the cores, each of them must keep to one: threads of two processes on
+the same core cost both of them more than they gain. OpenBLAS, which comes with NumPy's wheels, can
+be told so while it runs; with another library there is nothing that we know how to do.
+
+Reference: "Runtime variables" and <cblas.h> in OpenBLAS's manual.
+"""
+
+import ctypes
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["blas_threads", "single_threaded_blas"]
+
+_NAMES = [  # OpenBLAS as built for NumPy's wheels, then as others build it
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads64_",
+    "openblas_{}_num_threads",
+]
+
+
+def blas_threads():
+    """The number of threads that a matrix product may use, or None where nobody can tell."""
+    controls = _controls()
+    return controls[0]() if controls else None
+
+
+@contextmanager
+def single_threaded_blas():
+    """Inside this context a matrix product uses the thread that asks for it and no other."""
+    controls = _controls()
+    if controls is None:
+        yield
+        return
+    get, put = controls
+    before = get()
+    put(1)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def _controls():
+    """OpenBLAS's functions to get and to set the number, or None if it is not there."""
+    for path in _libraries():
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        for name in _NAMES:
+            try:
+                return library[name.format("get")], library[name.format("set")]
+            except AttributeError:
+                continue
+    return None
+
+
+def _libraries():
+    """Where to look: in NumPy's own extension, through which the system sees what it is linked to.
+
+    Windows does not look through it, so there the library is sought where the wheels have it.
+    """
+    extension = sys.modules.get("numpy._core._multiarray_umath")
+    found = [extension.__file__] if extension is not None else []
+    return [*found, *Path(np.__file__).parents[1].glob("numpy.libs/*openblas*")]
