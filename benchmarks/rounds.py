@@ -1,32 +1,44 @@
-"""Runs the contestants in turn, each in a process of its own, and tables the ratios."""
+"""Processes of their own, in turn, each with the same number of threads."""
 
 import json
 import os
-import platform
 import subprocess
 import sys
-from datetime import date
-from importlib import metadata, util
+from importlib.util import find_spec
 from statistics import median
+
+__all__ = ["PEERS", "compare", "environment", "installed", "ratio", "run"]
 
 PEERS = {"ours": "tinygrad_attn", "torch": "torch"}
 
 
-def installed():
-    """The contestants whose package this Python has, we first."""
-    return [name for name, package in PEERS.items() if util.find_spec(package)]
+def environment(threads):
+    """The environment of a contestant that may use so many threads.
+
+    XLA, under JAX, has no option of its own for it: it starts as many threads as the machine has
+    cores, or as ``NPROC`` says it has.
+    """
+    names = "OMP OPENBLAS MKL VECLIB_MAXIMUM NUMEXPR".split()
+    variables = dict.fromkeys([f"{name}_NUM_THREADS" for name in names], str(threads))
+    xla = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+    processors = dict.fromkeys(("NPROC", "PJRT_NPROC"), str(threads))
+    return {**os.environ, **variables, **processors, "XLA_FLAGS": xla, "JAX_PLATFORMS": "cpu"}
 
 
-def run(module, contestant, threads):
-    """One round: {figure: number} as printed, in JSON, by ``python -m benchmarks.<module>
-    <contestant>``."""
-    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(variables, str(threads))}
-    command = [sys.executable, "-m", f"benchmarks.{module}", contestant]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def run(module, *arguments, threads):
+    """Run ``python -m module arguments``; returns what its last line says in JSON, if anything."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(
+        command, env=environment(threads), capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise SystemExit(f"benchmarks.{module} {contestant} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+        raise SystemExit(f"{' '.join(command[1:])} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
+
+
+def installed():
+    """The contestants of the smaller benchmarks whose package this Python has, we first."""
+    return [name for name, package in PEERS.items() if find_spec(package)]
 
 
 def compare(module, rounds, threads):
@@ -34,45 +46,14 @@ def compare(module, rounds, threads):
     results = {name: {} for name in installed()}
     for _ in range(rounds):
         for name in results:
-            for figure, number in run(module, name, threads).items():
+            for figure, number in run(f"benchmarks.{module}", name, threads=threads).items():
                 results[name].setdefault(figure, []).append(number)
     return results
 
 
-def table(results, unit):
-    """A Markdown table: the median of each figure, and ours divided by theirs."""
-    names = list(results)
-    peers = names[1:]
-    head = ["", *(f"{name}, {unit}" for name in names), *(f"ours / {peer}" for peer in peers)]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for figure, ours in results[names[0]].items():
-        row = [median(ours), *(median(results[p].get(figure, [float("nan")])) for p in peers)]
-        ratios = [row[0] / other for other in row[1:]]
-        cells = [figure, *(f"{n:.4g}" if n == n else "" for n in row)]
-        lines.append(
-            "| " + " | ".join([*cells, *(f"{r:.2f}" if r == r else "" for r in ratios)]) + " |"
-        )
-    return "\n".join(lines)
+def ratio(ours, theirs):
+    """The median over the rounds of ours / theirs, each pair from the same round.
 
-
-def machine():
-    """One line that says where and when the figures were taken."""
-    packages = ", ".join(
-        f"{p} {metadata.version(p)}" for p in ("numpy", "torch") if util.find_spec(p)
-    )
-    return (
-        f"{date.today()}, {_processor()}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, {packages}"
-    )
-
-
-def _processor():
-    """The processor's name where the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
+    A machine that slows down between two rounds slows both of a pair.
+    """
+    return median(a / b for a, b in zip(ours, theirs))

@@ -1,0 +1,138 @@
+"""We without our engine: the kernels that ``models.GPT`` runs, in its order, called by hand.
+
+No tape, no tensors, no checks; what the step of ``ours`` takes beyond this is what they cost.
+"""
+
+import math
+
+from tinygrad_attn import optim, tensor
+from tinygrad_attn.backend import get_backend, quiet
+from tinygrad_attn.core import Tensor
+from tinygrad_attn.ops.attention import DENSE_LIMIT
+from tinygrad_attn.ops.fused.attention_dense import dense_attention
+from tinygrad_attn.ops.fused.attention_tiled import tiled_attention
+from tinygrad_attn.ops.fused.cross_entropy import _surprise
+from tinygrad_attn.ops.fused.embedding import _embedding
+from tinygrad_attn.ops.fused.gelu import _gelu_tanh
+from tinygrad_attn.ops.fused.linear import _linear
+from tinygrad_attn.ops.fused.norm import _layer_norm
+
+from .problem import ADAMW, LAYER_NORM_EPS
+
+backend = get_backend("cpu")
+xp = backend.xp
+
+
+def run(op, *arrays, **options):
+    """(y, backward) of the kernel that the engine would pick for ``op``; every argument counts."""
+    kernel = backend.kernels.get(op.name, op.forward)
+    if op._is_told:
+        options["needs"] = tuple(i in op.differentiable for i in range(len(arrays)))
+    return kernel(*arrays, **options)
+
+
+class Run:
+    """The weights, as raw arrays, and the optimizer over them."""
+
+    def __init__(self, problem, threads):
+        self.sizes, self.ids, self.target = problem.sizes, problem.ids, problem.target
+        self.parameters = {
+            name: tensor(w, requires_grad=True) for name, w in problem.weights.items()
+        }
+        self.weights = {name: p.data for name, p in self.parameters.items()}
+        self.optimizer = optim.AdamW(self.parameters.values(), **ADAMW)
+
+    def step(self):
+        """Forward, backward and update; returns the loss."""
+        loss, gradients = self.gradients()
+        for name, p in self.parameters.items():
+            p.grad = Tensor(gradients[name])
+        self.optimizer.step()
+        return loss
+
+    @quiet
+    def gradients(self):
+        """(the loss, {name: gradient})."""
+        self.found = {}
+        V, T, B, _, L, _ = self.sizes
+        x, back_tokens = run(_embedding, self.ids, self.weights["tokens.weight"])
+        x = x + self.weights["positions.weight"][:T]
+        back = []
+        for i in range(L):
+            x, back_attention = self._attention(f"blocks.{i}", x)
+            x, back_mlp = self._mlp(f"blocks.{i}", x)
+            back += [back_attention, back_mlp]
+        x, back_norm = self._norm("norm", x)
+        logits, back_head = run(_linear, x, self.weights["tokens.weight"], None)
+        loss, back_loss = self._loss(logits.reshape(B * T, V))
+
+        gx, head, _ = back_head(back_loss().reshape(B, T, V))
+        gx = back_norm(gx)
+        for go_back in reversed(back):
+            gx = go_back(gx)
+        self.found["positions.weight"] = gx.sum(axis=0)
+        head += back_tokens(gx)[0]
+        self.found["tokens.weight"] = head
+        return loss, self.found
+
+    def _linear(self, name, x):
+        y, back = run(_linear, x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+        return y, self._keep(name, back)
+
+    def _norm(self, name, x):
+        w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        y, back = run(_layer_norm, x, w, b, eps=LAYER_NORM_EPS, axes=(2,))
+        return y, self._keep(name, back)
+
+    def _keep(self, name, back):
+        """The way back to the input; the gradients of weight and bias are put aside."""
+
+        def backward(g):
+            gx, self.found[f"{name}.weight"], self.found[f"{name}.bias"] = back(g)
+            return gx
+
+        return backward
+
+    def _attention(self, block, x):
+        """x + attention(norm1(x))."""
+        _, T, B, D, _, H = self.sizes
+        h, back_norm = self._norm(f"{block}.norm1", x)
+        parts, back_parts = [], []
+        for name in ("query", "key", "value"):
+            part, back = self._linear(f"{block}.attention.{name}", h)
+            parts.append(part.reshape(B, T, H, D // H).swapaxes(1, 2))
+            back_parts.append(back)
+        places = xp.arange(T)
+        options = {"causal": True, "window": None, "scale": 1 / math.sqrt(D // H)}
+        options |= {"softcap": None, "drop": None}
+        op = dense_attention if T * T <= DENSE_LIMIT else tiled_attention
+        kernel = backend.kernels.get(op.name, op.forward)
+        needs = (True, True, True, False, False, False, False, False)
+        y, back_y = kernel(*parts, None, None, None, places, places, **options, needs=needs)
+        y, back_out = self._linear(f"{block}.attention.out", y.swapaxes(1, 2).reshape(B, T, D))
+
+        def backward(g):
+            gy = back_out(g).reshape(B, T, H, D // H).swapaxes(1, 2)
+            gh = None
+            for gpart, back in zip(back_y(gy), back_parts):
+                part = back(gpart.swapaxes(1, 2).reshape(B, T, D))
+                gh = part if gh is None else gh + part
+            return g + back_norm(gh)
+
+        return x + y, backward
+
+    def _mlp(self, block, x):
+        """x + mlp(norm2(x))."""
+        h, back_norm = self._norm(f"{block}.norm2", x)
+        h, back_up = self._linear(f"{block}.mlp.up", h)
+        h, back_gelu = run(_gelu_tanh, h)
+        y, back_down = self._linear(f"{block}.mlp.down", h)
+        return x + y, lambda g: g + back_norm(back_up(back_gelu(back_down(g))[0]))
+
+    def _loss(self, logits):
+        """The mean surprise, and the way back from it to the logits."""
+        rows, classes = logits.shape
+        share = xp.ones(classes, logits.dtype)
+        losses, back = run(_surprise, logits, self.target.reshape(-1), share, smoothing=0.0)
+        g = xp.full(rows, 1 / rows, logits.dtype)
+        return float(losses.sum() / rows), lambda: back(g)[0]
