@@ -1,35 +1,56 @@
-"""The one command: ``python -m benchmarks [--only NAME] [--threads N] [--configs S,A]``."""
+"""The one command: ``python -m benchmarks``; ``--help`` lists its options."""
 
 import argparse
+import sys
+from pathlib import Path
 
-from . import step
+from . import attention, examples, generation, layers, memory, step, tape
+from .check import Refused
 from .contestants.problem import CONFIGS
-from .report import machine, table
-from .rounds import compare
+from .report import machine, put_in_page
+from .rounds import Failed
 
-SMALLER = {
-    "tape": ("The tape: µs an op on four elements", "µs"),
-    "attention": ("Attention, causal, 4 heads of 32, forward and back", ""),
-    "generation": ("The next token with a cache: GPT of 4 layers of 128", "ms"),
+BENCHMARKS = {
+    "step": step,
+    "memory": memory,
+    "tape": tape,
+    "layers": layers,
+    "attention": attention,
+    "generation": generation,
+    "examples": examples,
 }
+PICTURES = ("step", "attention")
 
 
-def main():
-    """Run what was asked for and print Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=["step", *SMALLER], help="one benchmark instead of all")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
-    parser.add_argument("--threads", type=int, default=1, help="threads that each may use")
-    parser.add_argument("--seconds", type=float, default=3, help="of timed steps in a process")
+def main(command_line=None):
+    """Run what was asked for and print Markdown, or put it into the page."""
+    options = read_options(command_line)
+    for name in [options.only] if options.only else BENCHMARKS:
+        where = machine(options)
+        try:
+            results = BENCHMARKS[name].measure(options)
+        except (Failed, Refused) as error:
+            sys.exit(str(error))
+        text = f"{where}\n\n{BENCHMARKS[name].tables(results)}"
+        print(f"## {BENCHMARKS[name].TITLE}\n\n{text}\n", flush=True)
+        if options.save:
+            save(options.save, name, options.threads, results, text)
+
+
+def read_options(command_line):
+    """The options, as ``--help`` shows them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed and memory beside the peers."
+    )
+    parser.add_argument("--only", choices=BENCHMARKS, help="one benchmark instead of all")
     parser.add_argument("--configs", type=_configs, default=list(CONFIGS), help="such as S,A")
-    options = parser.parse_args()
-    print(f"{machine()}; {options.threads} thread(s), median of {options.rounds} rounds in turn\n")
-    if options.only in (None, "step"):
-        print(f"## A training step\n\n{step.tables(step.measure(options), options)}\n", flush=True)
-    for name, (title, unit) in SMALLER.items():
-        if options.only in (None, name):
-            results = compare(name, options.rounds, options.threads)
-            print(f"## {title}\n\n{table(results, unit)}\n", flush=True)
+    parser.add_argument("--threads", type=int, default=1, help="that each contestant may use (1)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each takes its turn (3)")
+    parser.add_argument("--seconds", type=float, default=3, help="of timed steps in a turn (3)")
+    parser.add_argument(
+        "--save", metavar="DIR", type=Path, help="also write tables and pictures into DIR"
+    )
+    return parser.parse_args(command_line)
 
 
 def _configs(text):
@@ -38,6 +59,20 @@ def _configs(text):
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {','.join(CONFIGS)}")
     return names
+
+
+def save(folder, name, threads, results, text):
+    """The table into ``folder/benchmarks.md``, where its command stands, and the picture beside."""
+    if name in PICTURES:
+        from tinygrad_attn.viz import save_picture
+
+        from . import pictures
+
+        path = folder / f"benchmarks-{name}-{threads}.svg"
+        save_picture(getattr(pictures, f"draw_{name}")(results), path)
+        text += f"\n\n![{BENCHMARKS[name].TITLE}]({path.name})"
+    command = f"python -m benchmarks --only {name} --threads {threads}"
+    put_in_page(folder / "benchmarks.md", command, text)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,33 @@ query; only its scores against the keys so far grow with the text, and they are 
 """
 
 import json
-import sys
 import time
 from statistics import median
 
+import tinygrad_attn as ta
+
+from .report import table
+from .rounds import collect, run
+
+__all__ = ["TITLE", "measure", "tables"]
+
+TITLE = "The next token with a cache: a GPT of 4 layers of 128"
 CONTEXT, BEFORE, STEPS = 1024, (0, 64, 256, 1000), 20
 
 
-def ours():
-    """{how many came before: ms a token}."""
-    import tinygrad_attn as ta
+def measure(options):
+    """{contestant: {figure: [ms, one a round]}}; no peer keeps a cache without more code."""
+    start = ("benchmarks.generation",)
+    return collect(["ours"], options.rounds, lambda name: run(*start, threads=options.threads))
 
+
+def tables(results):
+    """One row for each length of what came before."""
+    return table(results, "ms a token")
+
+
+def main():
+    """Print {how many came before: ms a token} as JSON."""
     ta.manual_seed(0)
     config = ta.models.GPTConfig(96, CONTEXT, n_layer=4, n_head=4, n_embd=128)
     model = ta.models.GPT(config)
@@ -26,13 +42,14 @@ def ours():
             cache = model.new_cache(1)
             if before:
                 model(ta.zeros(1, before, dtype="int64"), cache=cache)
-            figures[f"after {before}"] = _steps(
-                lambda c=cache: model(ta.zeros(1, 1, dtype="int64"), cache=c)
+            token = ta.zeros(1, 1, dtype="int64")
+            figures[f"after {before}"] = _ms(
+                lambda cache=cache, token=token: model(token, cache=cache)
             )
-    return figures
+    print(json.dumps(figures))
 
 
-def _steps(step):
+def _ms(step):
     """The median time of a step in ms."""
     times = []
     for _ in range(STEPS):
@@ -43,5 +60,4 @@ def _steps(step):
 
 
 if __name__ == "__main__":
-    contestant = sys.argv[1]
-    print(json.dumps(ours() if contestant == "ours" else {}))
+    main()

@@ -1,32 +1,37 @@
-"""Tables in Markdown, and the line that says where and when the figures were taken."""
+"""Tables in Markdown, the line that says where they come from, and the page that holds them."""
 
 import os
 import platform
+import textwrap
 from datetime import date
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 
-__all__ = ["figure", "machine", "markdown", "table"]
+import numpy as np
+
+__all__ = ["figure", "machine", "markdown", "put_in_page", "table"]
+
+PACKAGES = ("torch", "jax", "autograd")
 
 
 def figure(number):
-    """A number in three or four digits; nothing for one that is not there."""
+    """A number in about three digits; nothing for one that is not there."""
     if number is None or number != number:
         return ""
-    return (
-        f"{number:.0f}" if number >= 1000 else f"{number:.3g}" if number >= 1 else f"{number:.2f}"
-    )
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.{1 if abs(number) >= 10 else 2}f}"
 
 
-def markdown(head, rows):
-    """A Markdown table, its columns aligned for those who read it as text."""
+def markdown(head, rows, left=(0,)):
+    """A Markdown table that can be read as text too; the columns ``left`` hold words."""
     rows = [[cell if isinstance(cell, str) else figure(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows)]
-    rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    rule = ["-" * w if i in left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     lines = []
     for row in [head, rule, *rows]:
-        cells = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
+        pairs = enumerate(zip(row, widths))
+        cells = [cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in pairs]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -34,36 +39,52 @@ def markdown(head, rows):
 def table(results, unit):
     """The median of each figure of {contestant: {figure: numbers}}, and ours divided by theirs."""
     ours, *peers = results
-    head = ["", *(f"{name}, {unit}".rstrip(", ") for name in results)]
-    head += [f"ours / {peer}" for peer in peers]
+    head = [unit, *results, *(f"{ours} / {peer}" for peer in peers)]
     rows = []
     for name, numbers in results[ours].items():
         medians = [median(numbers)]
         medians += [median(results[peer].get(name, [float("nan")])) for peer in peers]
-        rows.append(
-            [name, *medians, *(f"{medians[0] / m:.2f}" if m == m else "" for m in medians[1:])]
-        )
+        rows.append([name, *medians, *(medians[0] / m for m in medians[1:])])
     return markdown(head, rows)
 
 
-def machine():
-    """One line that says where and when the figures were taken."""
-    packages = ", ".join(
-        f"{p} {metadata.version(p)}" for p in ("numpy", "torch", "jax", "autograd") if find_spec(p)
-    )
-    return (
-        f"{date.today()}, {_processor()}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, {packages}"
-    )
+def machine(options):
+    """When, where and how the figures were taken, in a few lines."""
+    versions = [f"{name} {metadata.version(name)}" for name in PACKAGES if find_spec(name)]
+    facts = [
+        date.today().isoformat(),
+        f"{_processor()}, {os.cpu_count()} cores",
+        f"{platform.system()} with a load of {os.getloadavg()[0]:.1f} at the start",
+        f"Python {platform.python_version()}",
+        f"NumPy {np.__version__} on {_blas()}",
+        *versions,
+    ]
+    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''} each"
+    turns = f"median of {options.rounds} round{'s' if options.rounds > 1 else ''} in turn"
+    return textwrap.fill(f"{'; '.join(facts)}. {threads.capitalize()}, {turns}.", 100)
+
+
+def _blas():
+    """The library under NumPy's products, and its version."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas.get('version', '')}".strip()
 
 
 def _processor():
     """The processor's name where the system tells it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
-        return names[0]
-    except (OSError, IndexError):
+            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def put_in_page(path, command, text):
+    """Write ``text`` between the marks of ``command`` in a Markdown page, or at its end."""
+    page = Path(path)
+    old = page.read_text("utf-8") if page.exists() else "# Benchmarks\n"
+    start, end = f"<!-- {command} -->", "<!-- end -->"
+    before, found, rest = old.partition(start)
+    after = rest.partition(end)[2] if found else "\n"
+    before = before if found else f"{before.rstrip()}\n\n"
+    page.write_text(f"{before}{start}\n\n{text.strip()}\n\n{end}{after}", "utf-8")

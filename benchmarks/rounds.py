@@ -7,32 +7,42 @@ import sys
 from importlib.util import find_spec
 from statistics import median
 
-__all__ = ["PEERS", "compare", "environment", "installed", "ratio", "run"]
+__all__ = ["PEERS", "Failed", "collect", "compare", "environment", "installed", "ratio", "run"]
 
 PEERS = {"ours": "tinygrad_attn", "torch": "torch"}
 
 
-def environment(threads):
-    """The environment of a contestant that may use so many threads.
+class Failed(Exception):
+    """A contestant's process ended with an error; its last words are in the message."""
+
+
+def environment(threads, folder=None):
+    """The environment of a contestant that may use so many threads; what it keeps is in a folder.
 
     XLA, under JAX, has no option of its own for it: it starts as many threads as the machine has
     cores, or as ``NPROC`` says it has.
     """
     names = "OMP OPENBLAS MKL VECLIB_MAXIMUM NUMEXPR".split()
     variables = dict.fromkeys([f"{name}_NUM_THREADS" for name in names], str(threads))
-    xla = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
-    processors = dict.fromkeys(("NPROC", "PJRT_NPROC"), str(threads))
-    return {**os.environ, **variables, **processors, "XLA_FLAGS": xla, "JAX_PLATFORMS": "cpu"}
+    variables |= dict.fromkeys(("NPROC", "PJRT_NPROC"), str(threads))
+    variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+    variables["JAX_PLATFORMS"] = "cpu"
+    if folder is not None:
+        variables["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    return {**os.environ, **variables}
 
 
-def run(module, *arguments, threads):
-    """Run ``python -m module arguments``; returns what its last line says in JSON, if anything."""
+def run(module, *arguments, threads, folder=None):
+    """Run ``python -m module arguments``; returns what its last line says in JSON, if anything.
+
+    Raises: Failed where it ends with an error.
+    """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(
-        command, env=environment(threads), capture_output=True, text=True, check=False
+        command, env=environment(threads, folder), capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(f"{' '.join(command[1:])} failed:\n{done.stderr}")
+        raise Failed(f"{' '.join(command[2:])} failed:\n{done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
 
 
@@ -41,14 +51,24 @@ def installed():
     return [name for name, package in PEERS.items() if find_spec(package)]
 
 
-def compare(module, rounds, threads):
-    """{contestant: {figure: [one number a round]}}, the contestants taking turns."""
-    results = {name: {} for name in installed()}
-    for _ in range(rounds):
-        for name in results:
-            for figure, number in run(f"benchmarks.{module}", name, threads=threads).items():
+def collect(names, rounds, measure):
+    """{contestant: {figure: [one number a round]}}: ``measure(name)`` of each, taking turns."""
+    results = {name: {} for name in names}
+    for i in range(rounds):
+        for name in names:
+            print(f"round {i + 1} of {rounds}: {name}", file=sys.stderr)
+            for figure, number in measure(name).items():
                 results[name].setdefault(figure, []).append(number)
     return results
+
+
+def compare(module, options):
+    """The results of ``python -m benchmarks.<module> <contestant>`` for each that is installed."""
+    return collect(
+        installed(),
+        options.rounds,
+        lambda name: run(f"benchmarks.{module}", name, threads=options.threads),
+    )
 
 
 def ratio(ours, theirs):

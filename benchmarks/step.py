@@ -5,6 +5,8 @@ and is refused unless they are PyTorch's. Then they take turns: a process each, 
 times its steps for some seconds, again and again.
 """
 
+import sys
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -15,12 +17,14 @@ from .check import check
 from .contestants import CONTESTANTS, installed
 from .contestants.problem import CONFIGS, Problem
 from .report import markdown
-from .rounds import ratio, run
+from .rounds import Failed, collect, ratio, run
 
-__all__ = ["measure", "tables"]
+__all__ = ["TITLE", "checked", "measure", "peer_of", "tables"]
 
+TITLE = "A training step"
 PROCESS = "benchmarks.contestants.process"
-REFERENCES = ("torch", "torch fused")
+PYTORCH = ("torch", "torch fused")
+BUSY = 0.95  # of a core; with less at one thread, something else was running
 
 
 def measure(options):
@@ -32,60 +36,94 @@ def _measure_one(config, options):
     with TemporaryDirectory() as folder:
         path = Path(folder) / "problem.npz"
         Problem.draw(CONFIGS[config]).save(path)
-        names = _checked(installed(), path, options.threads)
-        results = {name: {} for name in names}
-        for _ in range(options.rounds):
-            for name in names:
-                arguments = ("time", name, path, options.threads, options.seconds)
-                for figure, number in run(PROCESS, *arguments, threads=options.threads).items():
-                    results[name].setdefault(figure, []).append(number)
-    return results
+        print(f"{config}: comparing gradients", file=sys.stderr)
+        start = partial(run, threads=options.threads, folder=folder)
+        names = checked(installed(options.threads), path, options.threads, start)
+        rest = (path, options.threads, options.seconds)
+        return collect(names, options.rounds, lambda name: start(PROCESS, "time", name, *rest))
 
 
-def _checked(names, path, threads):
-    """The contestants, once all of them computed what PyTorch, or else the first, computes."""
-    found = {}
+def checked(names, path, threads, start):
+    """The contestants that compute what PyTorch, or else the first of them, computes.
+
+    A peer that does not run here at all is left out, and the user told.
+    Raises: Refused for one that runs and computes something else; Failed where we do not run.
+    """
+    found, result = {}, path.with_name("result.npz")
     for name in names:
-        result = path.with_name("result.npz")
-        run(PROCESS, "check", name, path, threads, result, threads=threads)
+        try:
+            start(PROCESS, "check", name, path, threads, result)
+        except Failed as error:
+            if CONTESTANTS[name].package == "tinygrad_attn":
+                raise
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         with np.load(result) as file:
             found[name] = dict(file)
-    reference = "torch" if "torch" in found else names[0]
-    for name, result in found.items():
-        check(name, result, found[reference])
-    return names
+    expected = found.get("torch", next(iter(found.values())))
+    for name, arrays in found.items():
+        check(name, arrays, expected)
+    return list(found)
 
 
-def tables(results, options):
-    """For each size a table of all contestants."""
-    return "\n\n".join(_table(config, by_name) for config, by_name in results.items())
+def peer_of(results):
+    """The faster of PyTorch's forms, or None without PyTorch."""
+    there = [name for name in PYTORCH if name in results]
+    return min(there, key=lambda name: median(results[name]["ms"]), default=None)
+
+
+def tables(results):
+    """All sizes at a glance, then for each a table of all contestants."""
+    parts = [_table(config, by_name) for config, by_name in results.items()]
+    if all(peer_of(by_name) for by_name in results.values()):
+        parts.insert(0, _overview(results))
+    return "\n\n".join(parts)
+
+
+def _overview(results):
+    """Our time divided by that of each other, and our memory by PyTorch's."""
+    names = [n for n in CONTESTANTS if n not in ("ours", *PYTORCH)]
+    names = [n for n in names if any(n in by_name for by_name in results.values())]
+    head = ["ours /", "PyTorch", *(CONTESTANTS[n].title for n in names), "PyTorch, MB"]
+    rows = []
+    for config, by_name in results.items():
+        ours, torch = by_name["ours"], by_name[peer_of(by_name)]
+        times = [_shown(ratio(ours["ms"], torch["ms"]))]
+        times += [
+            _shown(ratio(ours["ms"], by_name[n]["ms"])) if n in by_name else "" for n in names
+        ]
+        rows.append([config, *times, _shown(ratio(ours["peak"], torch["peak"]))])
+    note = "Our time divided by theirs, and last the peak memory of the whole process by PyTorch's."
+    return f"{markdown(head, rows)}\n\n{note}"
 
 
 def _table(config, results):
-    sizes = ", ".join(f"{name} {size}" for name, size in CONFIGS[config]._asdict().items())
-    peer = reference(results)
+    peer = peer_of(results)
     head = ["", "ms", "fastest", "ratio", "MB", "ratio", "MB grown", "cores"]
     rows = []
     for name, figures in results.items():
-        row = [CONTESTANTS[name].title]
-        for key in ("median", "minimum", "peak", "grown", "cores"):
-            row.append(median(figures[key]))
-            if key in ("minimum", "peak"):
-                compared = "median" if key == "minimum" else key
-                row.append(
-                    f"{ratio(figures[compared], results[peer][compared]):.2f}" if peer else ""
-                )
-        rows.append(row)
-    text = f"### {config}: {sizes}\n\n{markdown(head, rows)}\n"
+        times, memory = ("", "")
+        if peer:
+            times = _shown(ratio(figures["ms"], results[peer]["ms"]))
+            memory = _shown(ratio(figures["peak"], results[peer]["peak"]))
+        numbers = {key: median(figures[key]) for key in ("ms", "fastest", "peak", "grown", "cores")}
+        row = [CONTESTANTS[name].title, numbers["ms"], numbers["fastest"], times]
+        rows.append([*row, numbers["peak"], memory, numbers["grown"], _shown(numbers["cores"])])
+    sizes = ", ".join(f"{name} {size}" for name, size in CONFIGS[config]._asdict().items())
+    parts = [f"### {config}: {sizes}", markdown(head, rows), *_notes(results, peer)]
+    return "\n\n".join(parts)
+
+
+def _notes(results, peer):
+    """What a reader of the table has to know."""
     if peer:
-        text += f"\nRatios are to {CONTESTANTS[peer].title}, the faster form."
+        yield f"Ratios are to {CONTESTANTS[peer].title}, the faster of the two."
     if "by hand" in results:
-        overhead = ratio(results["ours"]["median"], results["by hand"]["median"])
-        text += f" The engine costs {overhead - 1:+.1%} beside its kernels called by hand."
-    return text
+        overhead = ratio(results["ours"]["ms"], results["by hand"]["ms"]) - 1
+        yield f"The engine adds {overhead:+.1%} to the time of its kernels called by hand."
+    if min(median(figures["cores"]) for figures in results.values()) < BUSY:
+        yield "**The machine was busy with something else: these times are not to be trusted.**"
 
 
-def reference(results):
-    """The faster of PyTorch's forms, or None without PyTorch."""
-    there = [name for name in REFERENCES if name in results]
-    return min(there, key=lambda name: median(results[name]["median"]), default=None)
+def _shown(number):
+    return f"{number:.2f}"

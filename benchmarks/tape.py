@@ -8,7 +8,23 @@ import json
 import sys
 import timeit
 
+from .report import table
+from .rounds import compare
+
+__all__ = ["TITLE", "measure", "tables"]
+
+TITLE = "The tape: an op on four elements"
 LENGTH, REPEATS = 1000, 15
+
+
+def measure(options):
+    """{contestant: {figure: [µs an op, one a round]}}."""
+    return compare("tape", options)
+
+
+def tables(results):
+    """One row for each op and direction."""
+    return table(results, "µs an op")
 
 
 def ours():

@@ -1,9 +1,13 @@
 """Who takes part in the step benchmark.
 
-A contestant is a module here with a class ``Run(problem, threads)`` that has ``gradients()`` and
-``step()``. It is listed in ``CONTESTANTS`` and left out where its package is not installed.
+A contestant is a file here with a class ``Run(problem, threads)``: ``gradients()`` gives the loss
+and {name: gradient}, ``step()`` trains one step and returns the loss. It is listed below, and left
+out where its package, or what else it needs, is not there.
 """
 
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,30 +17,41 @@ __all__ = ["CONTESTANTS", "Contestant", "installed"]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A title for the table, the module to run, and what must be installed for it."""
+    """Its title in the tables, its file, its package, and when else it can take part."""
 
     title: str
-    module: str
+    file: str
     package: str
     options: dict = field(default_factory=dict)
+    takes_part: Callable[[int], bool] = lambda threads: True
 
     def load(self):
-        """The module, imported."""
-        return import_module(f"{__name__}.{self.module}")
+        """The module, imported, and with it the contestant's library."""
+        return import_module(f"benchmarks.contestants.{self.file}")
 
     def build(self, problem, threads):
         """The contestant with the weights and the batch of the problem."""
         return self.load().Run(problem, threads, **self.options)
 
 
+def _has_compiler(threads):
+    compilers = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
+    return any(shutil.which(name) for name in compilers if name)
+
+
 CONTESTANTS = {
     "ours": Contestant("ours", "ours", "tinygrad_attn"),
-    "by hand": Contestant("our kernels by hand", "by_hand", "tinygrad_attn"),
-    "torch": Contestant("PyTorch eager", "pytorch", "torch"),
-    "torch fused": Contestant("PyTorch eager, fused AdamW", "pytorch", "torch", {"fused": True}),
+    "by hand": Contestant("kernels by hand", "by_hand", "tinygrad_attn"),
+    "torch": Contestant("PyTorch", "pytorch", "torch"),
+    "torch fused": Contestant("PyTorch, fused AdamW", "pytorch", "torch", {"fused": True}),
+    "torch compiled": Contestant(
+        "torch.compile", "pytorch", "torch", {"compiled": True}, _has_compiler
+    ),
+    "jax": Contestant("JAX jit", "jax_jit", "jax"),
+    "hips": Contestant("HIPS autograd", "hips_autograd", "autograd"),
 }
 
 
-def installed():
-    """The names of the contestants that can run here."""
-    return [name for name, c in CONTESTANTS.items() if find_spec(c.package)]
+def installed(threads):
+    """The names of the contestants that can take part here, with so many threads."""
+    return [n for n, c in CONTESTANTS.items() if find_spec(c.package) and c.takes_part(threads)]

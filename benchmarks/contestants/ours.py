@@ -16,16 +16,20 @@ class Run:
         self.optimizer = ta.optim.AdamW(self.model.parameters(), **ADAMW)
         self.ids, self.target = ta.tensor(problem.ids), ta.tensor(problem.target)
 
+    def loss(self):
+        """The mean cross entropy of the batch."""
+        return ta.cross_entropy(self.model(self.ids), self.target)
+
     def step(self):
         """Forward, backward and update; returns the loss."""
         self.optimizer.zero_grad()
-        loss = ta.cross_entropy(self.model(self.ids), self.target)
+        loss = self.loss()
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
     def gradients(self):
         """(the loss, {name: gradient})."""
-        loss = ta.cross_entropy(self.model(self.ids), self.target)
+        loss = self.loss()
         loss.backward()
         return loss.item(), {n: p.grad.numpy() for n, p in self.model.named_parameters()}

@@ -5,61 +5,48 @@ time  NAME PROBLEM THREADS SECONDS   the time of its steps and its memory, as JS
 """
 
 import json
-import resource
 import sys
 import time
+from statistics import median
 
 import numpy as np
 
+from ..resident import peak_mb
 from . import CONTESTANTS
 from .problem import Problem
 
-WARM_UP, FEWEST, MOST = 5, 10, 1000
+__all__ = ["check", "measure"]
 
-
-def peak_mb():
-    """The largest resident size of this process so far, in MB.
-
-    Linux counts in ``ru_maxrss`` what the process was before it became Python, its parent's size;
-    its own it tells in /proc.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            peaks = [line.split() for line in file if line.startswith("VmHWM:")]
-        return int(peaks[0][1]) * 1024 / 1e6
-    except (OSError, IndexError):
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+WARM_UP, FEWEST, MOST = 3, 5, 1000
 
 
 def check(name, path, threads, result):
     """Write the loss, the gradients, and the losses of three steps from the same weights."""
-    problem = Problem.load(path)
-    loss, gradients = CONTESTANTS[name].build(problem, threads).gradients()
-    run = CONTESTANTS[name].build(problem, threads)
+    contestant = CONTESTANTS[name]
+    loss, gradients = contestant.build(Problem.load(path), threads).gradients()
+    run = contestant.build(Problem.load(path), threads)
     np.savez(result, loss=loss, losses=[run.step() for _ in range(3)], **gradients)
 
 
 def measure(name, path, threads, seconds):
-    """Time steps for some seconds after a warm-up: {figure: number}."""
+    """Time steps for some seconds after a warm-up: {figure: number}.
+
+    ``cores`` is processor time by time on the clock: it shows how many threads really worked, and
+    whether something else took the machine away.
+    """
     CONTESTANTS[name].load()
     imported = peak_mb()
     run = CONTESTANTS[name].build(Problem.load(path), threads)
     for _ in range(WARM_UP):
         run.step()
-    times, start, busy = [], time.perf_counter(), time.process_time()
+    times, busy = [], time.process_time()
     while len(times) < FEWEST or (sum(times) < seconds and len(times) < MOST):
-        before = time.perf_counter()
+        start = time.perf_counter()
         run.step()
-        times.append(time.perf_counter() - before)
-    cores = (time.process_time() - busy) / (time.perf_counter() - start)
-    return {
-        "median": float(np.median(times)) * 1e3,
-        "minimum": min(times) * 1e3,
-        "cores": cores,
-        "peak": peak_mb(),
-        "grown": peak_mb() - imported,
-    }
+        times.append(time.perf_counter() - start)
+    cores = (time.process_time() - busy) / sum(times)
+    memory = {"peak": peak_mb(), "grown": peak_mb() - imported}
+    return {"ms": median(times) * 1e3, "fastest": min(times) * 1e3, "cores": cores, **memory}
 
 
 if __name__ == "__main__":

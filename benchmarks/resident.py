@@ -1,0 +1,34 @@
+"""How much memory this process has, in MB of 10⁶ bytes: now, and at most so far."""
+
+import resource
+import sys
+
+__all__ = ["peak_mb", "resident_mb"]
+
+
+def peak_mb():
+    """The largest resident size so far.
+
+    Linux counts in ``ru_maxrss`` what the process was before it became Python, a copy of its
+    parent; what it is itself stands in /proc.
+    """
+    kilobytes = _status("VmHWM")
+    if kilobytes is None:
+        scale = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+    return kilobytes * 1024 / 1e6
+
+
+def resident_mb():
+    """The resident size now, or NaN where the system has no /proc."""
+    kilobytes = _status("VmRSS")
+    return float("nan") if kilobytes is None else kilobytes * 1024 / 1e6
+
+
+def _status(name):
+    """One line of /proc/self/status, in kB."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
+    except (OSError, StopIteration):
+        return None
