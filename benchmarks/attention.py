@@ -5,15 +5,16 @@ length runs in a process of its own.
 """
 
 import json
+import math
 import sys
 import time
 from statistics import median
 
 from .report import markdown
 from .resident import peak_mb
-from .rounds import collect, installed, run
+from .rounds import collect, installed, ratio, run
 
-__all__ = ["TITLE", "figure_name", "measure", "tables"]
+__all__ = ["TITLE", "cases", "figure_name", "measure", "tables"]
 
 TITLE = "Attention, causal, forward and back"
 SHAPES = {  # (heads, width) -> lengths
@@ -25,22 +26,28 @@ DENSE_UP_TO = 4096  # beyond, the whole matrix of weights takes gigabytes
 
 def measure(options):
     """{contestant: {figure: [one number a round]}}; figures have the names of ``figure_name``."""
+    results = {name: {} for name in installed()}
+    for case in cases("ours"):
+        names = [name for name in results if case in cases(name)]
+        print(*case, file=sys.stderr)
 
-    def measure_one(contestant):
-        figures = {}
-        for case in _cases(contestant):
-            figures |= run("benchmarks.attention", contestant, *case, threads=options.threads)
-        return figures
+        def measure_one(name, case=case):
+            return run("benchmarks.attention", name, *case, threads=options.threads)
 
-    return collect(installed(), options.rounds, measure_one)
+        for name, figures in collect(names, options.rounds, measure_one).items():
+            results[name] |= figures
+    return results
 
 
-def _cases(contestant):
+def cases(contestant):
+    """(path, heads, width, length) of everything that a contestant is asked for."""
+    found = []
     for (heads, width), lengths in SHAPES.items():
         for length in lengths:
-            yield "tiled", heads, width, length
+            found.append(("tiled", heads, width, length))
             if contestant == "ours" and length <= DENSE_UP_TO:
-                yield "dense", heads, width, length
+                found.append(("dense", heads, width, length))
+    return found
 
 
 def figure_name(path, heads, width, length, unit):
@@ -54,24 +61,21 @@ def tables(results):
 
 
 def _table(results, heads, width):
-    head = [f"{heads} heads of {width}"]
     columns = [("ours", "tiled"), ("torch", "tiled"), ("ours", "dense")]
     columns = [(name, path) for name, path in columns if name in results]
-    has_peer = "torch" in results
+    head, rows = [f"{heads} heads of {width}"], []
     for unit in ("ms", "MB"):
         head += [f"{unit} {'dense' if path == 'dense' else name}" for name, path in columns]
-        head += ["ratio"] if has_peer else []
-    rows = []
+        head += ["ratio"] if "torch" in results else []
     for length in SHAPES[heads, width]:
         row = [f"T = {length}"]
         for unit in ("ms", "MB"):
-            numbers = [
-                median(
-                    results[name].get(figure_name(path, heads, width, length, unit), [float("nan")])
-                )
+            found = [
+                results[name].get(figure_name(path, heads, width, length, unit), [math.nan])
                 for name, path in columns
             ]
-            row += [*numbers, f"{numbers[0] / numbers[1]:.2f}"] if has_peer else numbers
+            row += map(median, found)
+            row += [f"{ratio(*found[:2]):.2f}"] if "torch" in results else []
         rows.append(row)
     return markdown(head, rows)
 

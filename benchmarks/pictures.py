@@ -80,7 +80,8 @@ def draw_attention(results):
         ):
             for (name, path), (label, colour, style) in looks.items():
                 points = _points(results.get(name, {}), path, heads, width, lengths, unit)
-                panel.plot(*zip(*points), style, color=colour, label=label, marker="o", ms=3)
+                if points:
+                    panel.plot(*zip(*points), style, color=colour, label=label, marker="o", ms=3)
             panel.set(xscale="log", yscale="log", title=title, xlabel="T")
             panel.set_xticks(lengths, lengths)
             panel.minorticks_off()

@@ -1,5 +1,6 @@
 """Tables in Markdown, the line that says where they come from, and the page that holds them."""
 
+import math
 import os
 import platform
 import textwrap
@@ -10,6 +11,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+
+from .rounds import ratio
 
 __all__ = ["figure", "machine", "markdown", "put_in_page", "table"]
 
@@ -37,14 +40,14 @@ def markdown(head, rows, left=(0,)):
 
 
 def table(results, unit):
-    """The median of each figure of {contestant: {figure: numbers}}, and ours divided by theirs."""
+    """The medians of {contestant: {figure: numbers}}, and those of ours / theirs in each round."""
     ours, *peers = results
     head = [unit, *results, *(f"{ours} / {peer}" for peer in peers)]
     rows = []
     for name, numbers in results[ours].items():
-        medians = [median(numbers)]
-        medians += [median(results[peer].get(name, [float("nan")])) for peer in peers]
-        rows.append([name, *medians, *(medians[0] / m for m in medians[1:])])
+        others = [results[peer].get(name, [math.nan]) for peer in peers]
+        ratios = [ratio(numbers, theirs) for theirs in others]
+        rows.append([name, *map(median, [numbers, *others]), *ratios])
     return markdown(head, rows)
 
 
