@@ -1,6 +1,7 @@
 """We without our engine: the kernels that ``models.GPT`` runs, in its order, called by hand.
 
-No tape, no tensors, no checks; what the step of ``ours`` takes beyond this is what they cost.
+No tape, no tensors, no checks, and sums in place, for here it is plain whose array is whose. What
+the step of ``ours`` takes beyond this is what the engine costs.
 """
 
 import math
@@ -23,12 +24,17 @@ backend = get_backend("cpu")
 xp = backend.xp
 
 
+def kernel(op):
+    """The kernel that the engine would pick for ``op``."""
+    return backend.kernels.get(op.name, op.forward)
+
+
 def run(op, *arrays, **options):
-    """(y, backward) of the kernel that the engine would pick for ``op``; every argument counts."""
-    kernel = backend.kernels.get(op.name, op.forward)
+    """(y, backward) of that kernel; every array that can have a gradient wants one."""
     if op._is_told:
-        options["needs"] = tuple(i in op.differentiable for i in range(len(arrays)))
-    return kernel(*arrays, **options)
+        pairs = enumerate(arrays)
+        options["needs"] = tuple([i in op.differentiable and x is not None for i, x in pairs])
+    return kernel(op)(*arrays, **options)
 
 
 class Run:
@@ -56,7 +62,7 @@ class Run:
         self.found = {}
         V, T, B, _, L, _ = self.sizes
         x, back_tokens = run(_embedding, self.ids, self.weights["tokens.weight"])
-        x = x + self.weights["positions.weight"][:T]
+        x += self.weights["positions.weight"][:T]
         back = []
         for i in range(L):
             x, back_attention = self._attention(f"blocks.{i}", x)
@@ -104,22 +110,25 @@ class Run:
             back_parts.append(back)
         places = xp.arange(T)
         options = {"causal": True, "window": None, "scale": 1 / math.sqrt(D // H)}
-        options |= {"softcap": None, "drop": None}
         op = dense_attention if T * T <= DENSE_LIMIT else tiled_attention
-        kernel = backend.kernels.get(op.name, op.forward)
-        needs = (True, True, True, False, False, False, False, False)
-        y, back_y = kernel(*parts, None, None, None, places, places, **options, needs=needs)
+        y, back_y = run(
+            op, *parts, None, None, None, places, places, **options, softcap=None, drop=None
+        )
         y, back_out = self._linear(f"{block}.attention.out", y.swapaxes(1, 2).reshape(B, T, D))
+        y += x
 
         def backward(g):
             gy = back_out(g).reshape(B, T, H, D // H).swapaxes(1, 2)
-            gh = None
-            for gpart, back in zip(back_y(gy), back_parts):
-                part = back(gpart.swapaxes(1, 2).reshape(B, T, D))
-                gh = part if gh is None else gh + part
-            return g + back_norm(gh)
+            gq, gk, gv = back_y(gy)[:3]
+            back_q, back_k, back_v = back_parts
+            gh = back_q(gq.swapaxes(1, 2).reshape(B, T, D))
+            gh += back_k(gk.swapaxes(1, 2).reshape(B, T, D))
+            gh += back_v(gv.swapaxes(1, 2).reshape(B, T, D))
+            gx = back_norm(gh)
+            gx += g
+            return gx
 
-        return x + y, backward
+        return y, backward
 
     def _mlp(self, block, x):
         """x + mlp(norm2(x))."""
@@ -127,7 +136,14 @@ class Run:
         h, back_up = self._linear(f"{block}.mlp.up", h)
         h, back_gelu = run(_gelu_tanh, h)
         y, back_down = self._linear(f"{block}.mlp.down", h)
-        return x + y, lambda g: g + back_norm(back_up(back_gelu(back_down(g))[0]))
+        y += x
+
+        def backward(g):
+            gx = back_norm(back_up(back_gelu(back_down(g))[0]))
+            gx += g
+            return gx
+
+        return y, backward
 
     def _loss(self, logits):
         """The mean surprise, and the way back from it to the logits."""

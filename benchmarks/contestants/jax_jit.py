@@ -51,32 +51,24 @@ def _loss(sizes, weights, ids, target):
     """The mean cross entropy of the batch."""
     x = weights["tokens.weight"][ids] + weights["positions.weight"][: sizes.T]
     for i in range(sizes.L):
-        x = _block(
-            sizes,
-            {
-                n[len(f"blocks.{i}.") :]: w
-                for n, w in weights.items()
-                if n.startswith(f"blocks.{i}.")
-            },
-            x,
-        )
+        x = _block(sizes, weights, f"blocks.{i}", x)
     logits = _norm(weights, "norm", x) @ weights["tokens.weight"].T
     at_target = jnp.take_along_axis(logits, target[..., None], axis=2)[..., 0]
     return (jax.nn.logsumexp(logits, axis=2) - at_target).mean()
 
 
-def _block(sizes, weights, x):
+def _block(sizes, weights, block, x):
     """x + attention(norm1(x)), then x + mlp(norm2(x))."""
     _, T, B, D, _, H = sizes
-    h = _norm(weights, "norm1", x)
-    layers = [f"attention.{name}" for name in ("query", "key", "value")]
+    h = _norm(weights, f"{block}.norm1", x)
+    layers = [f"{block}.attention.{name}" for name in ("query", "key", "value")]
     w = jnp.concatenate([weights[f"{layer}.weight"] for layer in layers])
     b = jnp.concatenate([weights[f"{layer}.bias"] for layer in layers])
     q, k, v = jnp.moveaxis((h @ w.T + b).reshape(B, T, 3, H, D // H), 2, 0)
     y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(B, T, D)
-    x = x + _linear(weights, "attention.out", y)
-    h = _linear(weights, "mlp.up", _norm(weights, "norm2", x))
-    return x + _linear(weights, "mlp.down", jax.nn.gelu(h, approximate=True))
+    x = x + _linear(weights, f"{block}.attention.out", y)
+    h = _linear(weights, f"{block}.mlp.up", _norm(weights, f"{block}.norm2", x))
+    return x + _linear(weights, f"{block}.mlp.down", jax.nn.gelu(h, approximate=True))
 
 
 def _linear(weights, name, x):
