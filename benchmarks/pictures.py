@@ -42,7 +42,9 @@ def _bars(panel, by_name, key, peer):
     values = [median(figures[key]) for figures in by_name.values()]
     limit = max(values) if peer is None else LONGEST * median(by_name[peer][key])
     ends = [min(value, limit) for value in values]
-    colours = [{"ours": OURS, "by hand": FLOOR}.get(name, PALE) for name in by_name]
+    colours = [
+        {"ours": OURS, "ours, shared": OURS, "by hand": FLOOR}.get(name, PALE) for name in by_name
+    ]
     panel.barh(range(len(ends)), ends, color=colours, height=0.7)
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
     for place, (value, end) in enumerate(zip(values, ends)):

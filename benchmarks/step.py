@@ -23,6 +23,7 @@ __all__ = ["TITLE", "checked", "measure", "peer_of", "tables"]
 
 TITLE = "A training step"
 PROCESS = "benchmarks.contestants.process"
+OURS = ("ours", "ours, shared")
 PYTORCH = ("torch", "torch fused")
 BUSY = 0.95  # of a core; with less at one thread, something else was running
 
@@ -82,17 +83,20 @@ def tables(results):
 
 def _overview(results):
     """Our time divided by that of each other, and our memory by PyTorch's."""
-    names = [n for n in CONTESTANTS if n not in ("ours", *PYTORCH)]
+    names = [n for n in CONTESTANTS if n not in (*OURS, *PYTORCH)]
     names = [n for n in names if any(n in by_name for by_name in results.values())]
     head = ["ours /", "PyTorch", *(CONTESTANTS[n].title for n in names), "PyTorch, MB"]
     rows = []
     for config, by_name in results.items():
-        ours, torch = by_name["ours"], by_name[peer_of(by_name)]
-        times = [_shown(ratio(ours["ms"], torch["ms"]))]
-        times += [
-            _shown(ratio(ours["ms"], by_name[n]["ms"])) if n in by_name else "" for n in names
-        ]
-        rows.append([config, *times, _shown(ratio(ours["peak"], torch["peak"]))])
+        peer = peer_of(by_name)
+        for name in [name for name in OURS if name in by_name]:
+            ours = by_name[name]
+            title = CONTESTANTS[name].title.replace("ours", config)
+            times = [
+                ratio(ours["ms"], by_name[n]["ms"]) if n in by_name else None
+                for n in [peer, *names]
+            ]
+            rows.append([title, *times, ratio(ours["peak"], by_name[peer]["peak"])])
     note = "Our time divided by theirs, and last the peak memory of the whole process by PyTorch's."
     return f"{markdown(head, rows)}\n\n{note}"
 

@@ -1,16 +1,20 @@
 """Who takes part in the step benchmark.
 
 A contestant is a file here with a class ``Run(problem, threads)``: ``gradients()`` gives the loss
-and {name: gradient}, ``step()`` trains one step and returns the loss. It is listed below, and left
-out where its package, or what else it needs, is not there.
+and {name: gradient}, ``step()`` trains one step and returns the loss (or ``train(steps)`` trains
+some, and returns the losses and the seconds of each). It is listed below, and left out where its
+package, or what else it needs, is not there.
 """
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+
+from tinygrad_attn import train
 
 __all__ = ["CONTESTANTS", "Contestant", "installed"]
 
@@ -34,6 +38,10 @@ class Contestant:
         return self.load().Run(problem, threads, **self.options)
 
 
+def _shares(threads):
+    return threads == 2 and "workers" in inspect.signature(train.train).parameters
+
+
 def _has_compiler(threads):
     compilers = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
     return any(shutil.which(name) for name in compilers if name)
@@ -41,6 +49,7 @@ def _has_compiler(threads):
 
 CONTESTANTS = {
     "ours": Contestant("ours", "ours", "tinygrad_attn"),
+    "ours, shared": Contestant("ours, 2 workers", "ours_shared", "tinygrad_attn", {}, _shares),
     "by hand": Contestant("kernels by hand", "by_hand", "tinygrad_attn"),
     "torch": Contestant("PyTorch", "pytorch", "torch"),
     "torch fused": Contestant("PyTorch, fused AdamW", "pytorch", "torch", {"fused": True}),

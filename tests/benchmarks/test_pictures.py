@@ -11,9 +11,9 @@ def test_bars_with_numbers_and_the_longest_cut_off():
     assert [label.get_text() for label in left.get_yticklabels()] == [
         contestant.title for contestant in CONTESTANTS.values()
     ]
-    assert [bar.get_width() for bar in left.patches] == [20.0] * 6 + [50.0]
+    assert [bar.get_width() for bar in left.patches] == [20.0] * (len(CONTESTANTS) - 1) + [50.0]
     assert left.texts[-1].get_text() == "200 → "
-    assert [bar.get_width() for bar in right.patches] == [100.0] * 7
+    assert [bar.get_width() for bar in right.patches] == [100.0] * len(CONTESTANTS)
 
 
 def test_without_pytorch_nothing_is_cut_off():

@@ -24,4 +24,5 @@ def test_the_size_of_now_is_at_most_the_peak():
 def test_without_proc_there_is_still_a_peak(monkeypatch):
     monkeypatch.setattr(resident, "_status", lambda name: None)
     assert resident.peak_mb() > 1
+    assert resident.helper_peak_mb() >= 0
     assert np.isnan(resident.resident_mb())

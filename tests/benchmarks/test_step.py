@@ -109,6 +109,16 @@ The engine adds +25.0% to the time of its kernels called by hand."""
     )
 
 
+def test_our_workers_have_a_line_of_their_own():
+    results = {"A": {**RESULTS["S"], "ours, shared": figures(10.0, 160.0)}}
+    assert step.tables(results).startswith(
+        "| ours /       | PyTorch | kernels by hand | PyTorch, MB |\n"
+        "| ------------ | ------: | --------------: | ----------: |\n"
+        "| A            |    0.75 |            1.25 |        0.25 |\n"
+        "| A, 2 workers |    0.50 |            0.83 |        0.50 |\n"
+    )
+
+
 def test_without_pytorch_there_are_no_ratios():
     text = step.tables({"S": {"ours": figures(15.0, 80.0)}})
     assert "| ours | 15.0 |    7.50 |       | 80.0 |       |     40.0 |  1.00 |" in text
