@@ -46,16 +46,17 @@ class Fused(Op):
 
     def _run(self, arrays, options, wants, watchers):
         first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
-        kernel = backend_of(first).kernels.get(self.name)
-        kernel = self.forward if kernel is None else partial(_or_portable, kernel, self.forward)
+        kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
             needs = self._needs.get(wants)
             if needs is None:
                 needs = self._needs[wants] = tuple([bool(wants >> i & 1) for i in self._places])
             options = {**options, "needs": needs}
         run = _in_float32 if self._is_half(arrays) else _quietly
-        run = partial(run, kernel, arrays, options)
-        return watched(watchers, self, "forward", run, arrays) if watchers else run()
+        if watchers:
+            run = partial(run, kernel, self.forward, arrays, options)
+            return watched(watchers, self, "forward", run, arrays)
+        return run(kernel, self.forward, arrays, options)
 
     def _is_half(self, arrays):
         """Whether these are 16-bit floats; the differentiable arguments share a dtype by now."""
@@ -106,25 +107,22 @@ class Fused(Op):
         return tuple([found.get(ends.get(i)) for i in self._order])
 
 
-def _or_portable(kernel, portable, *arrays, **options):
-    """What the backend's kernel computes, or, where it declines, the portable one."""
+@quiet
+def _quietly(kernel, portable, arrays, options):
+    """What the kernel computes, or, where it declines, the portable one.
+
+    What overflows in a kernel is a value, not a mistake.
+    """
     found = kernel(*arrays, **options)
     return portable(*arrays, **options) if found is NotImplemented else found
 
 
-@quiet
-def _quietly(kernel, arrays, options):
-    """Run a kernel; what overflows in it is a value, not a mistake."""
-    return kernel(*arrays, **options)
-
-
-@quiet
-def _in_float32(kernel, arrays, options):
+def _in_float32(kernel, portable, arrays, options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
     halves = [a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
     dtype, wide = halves[0], dtypes.float32
     arrays = [a.astype(wide) if is_array(a) and dtypes.is_half(a.dtype) else a for a in arrays]
-    y, backward = kernel(*arrays, **options)
+    y, backward = _quietly(kernel, portable, arrays, options)
     return y.astype(dtype), lambda g: backward(g.astype(wide))
 
 

@@ -285,8 +285,8 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
         if held is None:
             gradients[parent] = part
             if parent.op is None and not create_graph and part.base is None:
-                known = [gradient, *node.saved, *(other for _, other in parts)]
-                if sum(part is other for other in known) == 1:  # known to nobody but this list
+                known = [id(gradient), *map(id, node.saved), *[id(other) for _, other in parts]]
+                if known.count(id(part)) == 1:  # known to nobody but this list
                     ours.add(parent)
         elif parent in ours and not create_graph:
             held += part
