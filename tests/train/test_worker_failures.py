@@ -145,8 +145,8 @@ def program(tmp_path):
 
 
 def wait_until_gone(ids):
-    """Wait for processes to end, which are not our children: they have ten seconds."""
-    deadline = time.monotonic() + 10
+    """Wait for processes to end, which are not our children: they have a minute."""
+    deadline = time.monotonic() + 60
     while left := [i for i in ids if is_alive(i)]:
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.01)
@@ -170,7 +170,7 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks i
 def test_ctrl_c_ends_all_with_one_traceback(program, method, workers):
     run, ranks = program(method, workers)
     os.killpg(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=120)
     wait_until_gone(ranks)
     assert run.returncode == -signal.SIGINT
     assert errors.count("Traceback") == 1
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_all_with_one_traceback(program, method, workers):
 def test_workers_do_not_outlive_rank_0(program, method, workers):
     run, ranks = program(method, workers)
     run.kill()
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=120)
     wait_until_gone(ranks)
     assert errors == ""
     assert not [name for name in os.listdir("/dev/shm") if f"-{run.pid}-" in name]
@@ -195,7 +195,7 @@ def test_workers_do_not_outlive_rank_0(program, method, workers):
 def test_a_worker_killed_from_outside_ends_the_run(program):
     run, ranks = program(METHODS[0], 3)
     os.kill(next(rank for rank in ranks if rank != run.pid), signal.SIGKILL)
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=120)
     wait_until_gone(ranks)
     assert run.returncode == 1
     assert "ended by SIGKILL, before its work was done" in errors

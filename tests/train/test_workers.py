@@ -13,7 +13,7 @@ import tinygrad_attn as ta
 from tests import standin
 from tinygrad_attn.backend.cpu.blas import blas_threads
 from tinygrad_attn.core.graph import owner
-from tinygrad_attn.errors import DataError, DeviceError, NonFiniteError, ShapeError
+from tinygrad_attn.errors import DataError, DeviceError, NonFiniteError, ShapeError, WorkerError
 from tinygrad_attn.optim import SGD, AdamW
 from tinygrad_attn.train import train
 
@@ -388,10 +388,33 @@ def nan_in_worker(model, x, y):
     return loss(model, x, y) * (float("nan") if in_worker() else 1.0)
 
 
+def steep(model, x, y):
+    """A gradient of +∞ on one rank and −∞ on the other, whose sum is no number."""
+    return ta.sqrt(model.idle).sum() * (-1 if in_worker() else 1)
+
+
+def test_infinite_gradients_bring_no_warnings():
+    model = make()
+    model.idle.data[:] = 0
+    with pytest.raises(NonFiniteError, match="at step 1"):
+        run(2, loss=steep, model=model)
+
+
 def test_a_loss_that_is_no_number_on_any_rank():
     with pytest.raises(NonFiniteError, match="loss is nan at step 0"):
         run(2, loss=nan_in_worker)
     assert not multiprocessing.active_children()
+
+
+def stale_in_worker(kept, model, x, y):
+    """At the second step goes back over a graph of the first one's weights."""
+    kept.append((model.up.weight * model.up.weight).sum())
+    return kept[0] if in_worker() and len(kept) == 2 else loss(model, x, y)
+
+
+def test_a_graph_of_weights_that_have_gone_is_refused():
+    with pytest.raises(WorkerError, match="GraphError: backward: multiply needs an array of shape"):
+        run(2, loss=partial(stale_in_worker, []))
 
 
 def wrong_in_rank_0(model, x, y):

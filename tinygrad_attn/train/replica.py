@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..backend import quiet
 from ..backend.random import Generator
 from ..core import Tensor
 from ..core.graph import mark_written
@@ -107,6 +108,7 @@ class Replica:
         if self.communicator.rank:
             mark_written(self.weights)
 
+    @quiet
     def _put(self, value, weight):
         """Lay out what this rank adds to the sum."""
         weight = float(weight)
@@ -118,6 +120,7 @@ class Replica:
         self.notes[:-2] = [p.grad is not None for p in self.parameters]
         self.notes[-2:] = value * weight, weight
 
+    @quiet
     def _mean(self):
         """Divide by the weights; gradients become those of the parameters, in memory of their own.
 

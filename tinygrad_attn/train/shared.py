@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 
 import numpy as np
 
+from ..backend import quiet
 from ..errors import ShapeError
 from .communicator import Communicator
 
@@ -71,6 +72,7 @@ class SharedMemoryRank(Communicator):
                 array[...] = everyone[0]
             self.barrier()
 
+    @quiet
     def all_reduce_mean(self, array):
         """Every rank sums its own part of the array, and writes it into all."""
         everyone = self._everyone("all_reduce_mean", array)
