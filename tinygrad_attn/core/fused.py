@@ -43,7 +43,7 @@ class Fused(Op):
             i for i, name in enumerate(self.positional) if name not in constants
         )
 
-    def _run(self, arrays, options, wants, watchers):
+    def _run(self, arrays, options, wants, watchers, given):
         first = next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
@@ -51,7 +51,7 @@ class Fused(Op):
             options = {**options, "needs": needs}
         if watchers:
             run = partial(_in_float32, kernel, arrays, options)
-            return watched(watchers, self, "forward", run, arrays)
+            return watched(watchers, self, "forward", run, given)
         return _in_float32(kernel, arrays, options)
 
     def _keep(self, arrays, options, wants, y, backward):
@@ -75,23 +75,31 @@ class Fused(Op):
         """(argument, gradient) pairs by the kernel's own way back."""
         watchers = mode.get().watchers
         if watchers:
-            run, operands = partial(backward, gradient), (gradient, *node.saved)
-            parts = watched(watchers, self, "backward", run, operands, node)
+            run = partial(self._run_and_fit, node, backward, gradient)
+            parts = watched(watchers, self, "backward", run, (gradient, *node.saved), node)
         else:
             parts = backward(gradient)
         parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
         return zip(sorted(self.differentiable), parts)
 
+    def _run_and_fit(self, node, backward, gradient):
+        """The gradients in the shapes and dtypes of their arguments, for watchers to see."""
+        parts = backward(gradient)
+        parts = parts if isinstance(parts, (tuple, list)) else (parts,)
+        found = [(i, node.parents[i], part) for i, part in zip(sorted(self.differentiable), parts)]
+        return tuple([p if p is None or to is None else fit(p, to, self, i) for i, to, p in found])
+
     def _replay(self, node, arrays, options, gradient, wanted):
         """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
 
         The spec runs behind aliases of the inputs, at which the inner walk stops: one input may
-        well have been computed from another, and that path is not this op's to follow.
+        well have been computed from another, and that path is not this op's to follow. As the
+        kernel did, it computes with 16-bit floats in float32.
         """
         inputs, ends = list(arrays), {}
         for i, (array, parent) in enumerate(zip(arrays, node.parents)):
             if is_array(array):
-                inputs[i] = Tensor(array, parent)
+                inputs[i] = Tensor(_wide(array), parent)
             if parent is not None and (wanted is None or parent in wanted):
                 inputs[i] = _alias(inputs[i])
                 ends[i] = inputs[i].node
@@ -107,10 +115,15 @@ def _in_float32(kernel, arrays, options):
     halves = [is_array(a) and dtypes.is_half(a.dtype) for a in arrays]
     if True not in halves:
         return kernel(*arrays, **options)
-    dtype, wide = arrays[halves.index(True)].dtype, dtypes.float32
-    arrays = [a.astype(wide) if is_half else a for a, is_half in zip(arrays, halves)]
-    y, backward = kernel(*arrays, **options)
-    return y.astype(dtype), lambda g: backward(g.astype(wide))
+    dtype = arrays[halves.index(True)].dtype
+    y, backward = kernel(*map(_wide, arrays), **options)
+    return y.astype(dtype), lambda g: backward(_wide(g))
+
+
+def _wide(value):
+    """An array of 16-bit floats in float32; anything else as it is."""
+    is_half = is_array(value) and dtypes.is_half(value.dtype)
+    return value.astype(dtypes.float32) if is_half else value
 
 
 @primitive

@@ -52,6 +52,9 @@ class Mode(NamedTuple):
     trace: bool = False
     """Whether nodes remember the line of the program that called them."""
 
+    casting: object = None
+    """In which dtypes ops compute, where ``autocast`` has a say in that."""
+
 
 PLAIN = Mode()  # recording and nothing else: ops look for this very object to take the short way
 mode = ContextVar("tinygrad_attn.mode", default=PLAIN)  # one per thread, and per asyncio task

@@ -64,10 +64,9 @@ class Plan:
             arguments = pick(values)
             if which is not None:
                 arguments = (*arguments[:which], i, *arguments[which + 1 :])
-            if watchers:
-                part = watched(
-                    watchers, self.op, "backward", partial(rule, *arguments), arguments, node
-                )
+            if watchers:  # they see what goes on, cast to the dtype of the argument
+                run = partial(_run_and_fit, rule, arguments, parent, self.op, i)
+                part = watched(watchers, self.op, "backward", run, arguments, node)
             else:
                 part = rule(*arguments)
             if part is not None:
@@ -85,6 +84,12 @@ def _picker(names, known):
     if places:  # of a single place itemgetter would give no tuple; of a slice it does
         return itemgetter(slice(places[0], places[0] + 1))
     return lambda values: ()
+
+
+def _run_and_fit(rule, arguments, parent, op, i):
+    """What a rule passes on to an argument, in the shape and dtype of that."""
+    part = rule(*arguments)
+    return None if part is None else fit(part, parent, op, i)
 
 
 def fit(part, parent, op, i):

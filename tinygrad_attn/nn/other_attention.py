@@ -8,7 +8,7 @@ import math
 from functools import reduce
 
 from ..backend import dtypes
-from ..core import Tensor
+from ..core import Tensor, autocast
 from ..errors import DTypeError, ShapeError
 from ..ops import (
     bitwise_and,
@@ -211,8 +211,12 @@ def _positive(x):
     return where(x > 0, x + 1, exp(where(x > 0, 0, x)))
 
 
+@autocast(enabled=False)
 def _linear_attention(q, k, v, causal):
-    """Numerator and denominator at once: the denominator is the same sum with values of 1."""
+    """Numerator and denominator at once: the denominator is the same sum with values of 1.
+
+    In float32 at least, as any sum over all keys, though it is written as products of matrices.
+    """
     dtype, (q, k, v) = v.dtype, map(wide, (q, k, v))
     v = concatenate([v, ones_like(v[..., :1])], axis=-1)  # (B, H, S, E + 1)
     if causal:
