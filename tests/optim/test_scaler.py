@@ -295,7 +295,7 @@ def test_a_gpt_learns_in_16_bits_as_in_32(half):
     exact, _ = learn(None)
     losses, scaler = learn(half)
     assert exact[0] > 2.3 and exact[-1] < 0.3
-    np.testing.assert_allclose(losses, exact, rtol=0.03 if half == "float16" else 0.2)
+    np.testing.assert_allclose(losses, exact, rtol=0, atol=0.05)  # nats, of the 2.2 learned
     assert losses != exact
     assert scaler.get_scale() == (2.0**16 if half == "float16" else 1.0)  # no step was skipped
 
