@@ -1,5 +1,8 @@
 """The table of autocast: every op in it gives the dtype that it says, and the others the widest."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +114,16 @@ def test_any_other_op_takes_the_widest_of_its_inputs(name, half):
             assert gx.dtype == first
 
 
+def test_what_is_composed_of_others_does_as_these_do():
+    x, half = numbers()[0], numbers(ta.float16)[0]
+    with ta.autocast():
+        products = ta.tensordot(x, x), ta.dot(x, x.mT), ta.inner(x, x), ta.vdot(x, x)
+        assert {y.dtype for y in products} == {ta.float16}
+        assert ta.nansum(half).dtype == ta.einsum("ij->i", half).dtype == ta.float32
+        assert ta.outer(half, half).dtype == (1 / half).dtype == ta.float16
+        assert ta.outer(x, half).dtype == (1 / x).dtype == ta.float32
+
+
 @pytest.mark.parametrize("name", [*HALF, "softmax", "layer_norm", "sum", "cumsum"])
 def test_the_standin_for_a_gpu_does_the_same(name):
     call = CALLS.get(name) or getattr(ta, name)
@@ -163,3 +176,11 @@ def test_the_table_is_pytorchs_and_what_is_of_the_same_kind():
     assert {name: RULES.get(name) for name in theirs} == theirs
     ours = "exp2 square mean var std nanmean logcumsumexp".split()
     assert RULES.keys() - theirs.keys() == set(ours)
+
+
+def test_the_chapter_lists_the_table():
+    page = (Path(__file__).parents[2] / "docs" / "09-mixed-precision.md").read_text("utf-8")
+    parts = re.split(r"^\*\*In ", page, flags=re.M)[1:]
+    for part, table in zip(parts, (HALF, FLOAT32)):
+        listed = re.findall(r"`(\w+)`", part)
+        assert sorted(listed) == sorted(table)

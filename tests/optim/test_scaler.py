@@ -220,7 +220,7 @@ def test_the_factor_stays_where_float32_can_hold_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"init_scale": 0.0}, "scale is 0.0"),
+        ({"init_scale": 0.0}, "init_scale is 0.0"),
         ({"growth_factor": 1.0}, "growth_factor is 1.0; it must be greater than 1"),
         ({"backoff_factor": 1.0}, r"backoff_factor is 1.0; it must be in 0\.\.1"),
         ({"growth_interval": 2.5}, "growth_interval is 2.5; it must be a whole number"),

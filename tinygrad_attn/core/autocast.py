@@ -130,6 +130,6 @@ def _sixteen_bits(dtype):
         if dtypes.is_half(found):
             return found
     raise DTypeError(
-        f'autocast: dtype is {dtype!r:.60}; it must be float16 or "bfloat16" (the device is that '
+        f'autocast: dtype is {dtype!s:.60}; it must be float16 or "bfloat16" (the device is that '
         "of the tensors)"
     )

@@ -75,7 +75,7 @@ class GradScaler:
     ):
         options = {"growth_factor": growth_factor, "backoff_factor": backoff_factor}
         options["growth_interval"] = growth_interval
-        _check("GradScaler", scale=init_scale, **options)
+        _check("GradScaler", init_scale=init_scale, **options)
         self._enabled, self._scale, self._options = bool(enabled), float(init_scale), options
         self._good_steps = 0  # how many went well since the factor last changed
         self._records = {}  # id of an optimizer -> what became of it since the last update
@@ -243,19 +243,17 @@ def _wide(y):
     return y.astype(dtypes.float32) if dtypes.is_half(y.dtype) else y
 
 
-def _check(where, scale, growth_factor, backoff_factor, growth_interval):
-    """Hold the numbers to their domains."""
-    check_numbers(
-        where,
-        scale=scale,
-        growth_factor=growth_factor,
-        backoff_factor=backoff_factor,
-        growth_interval=growth_interval,
-    )
+def _check(where, growth_factor, backoff_factor, growth_interval, **scale):
+    """Hold the numbers to their domains; the one in ``scale`` is known by the name it comes with."""
+    options = {"growth_factor": growth_factor, "backoff_factor": backoff_factor}
+    check_numbers(where, **scale, **options, growth_interval=growth_interval)
+    ((name, value),) = scale.items()
     rules = {
-        f"scale is {scale}; it must be in 2⁻¹²⁶..2¹²⁶": _SMALLEST <= scale <= _LARGEST,
+        f"{name} is {value}; it must be in 2⁻¹²⁶..2¹²⁶": _SMALLEST <= value <= _LARGEST,
         f"growth_factor is {growth_factor}; it must be greater than 1": growth_factor > 1,
-        f"backoff_factor is {backoff_factor}; it must be in 0..1": 0 < backoff_factor < 1,
+        f"backoff_factor is {backoff_factor}; it must be in 0..1, both excluded": (
+            0 < backoff_factor < 1
+        ),
         f"growth_interval is {growth_interval}; it must be a whole number of at least 1": (
             growth_interval >= 1 and growth_interval % 1 == 0
         ),
