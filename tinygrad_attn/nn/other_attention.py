@@ -94,7 +94,7 @@ class AdditiveAttention(Module):
             key_mask: boolean (B, S), True = a real token, False = padding.
             need_weights: return (y, weights) instead of y, the weights (B, T, S).
         """
-        refuse(_ADDITIVE, foreign)
+        refuse(_ADDITIVE, foreign, has=())
         query, key = as_float(query, where=_ADDITIVE), as_float(key, where=_ADDITIVE)
         value = key if value is None else as_float(value, where=_ADDITIVE)
         _check_inputs(_ADDITIVE, query, key, value, (self.query_dim, self.key_dim, None))
@@ -178,7 +178,7 @@ class LinearAttention(Module):
             key_mask: boolean (B, S), True = a real token, False = padding.
             causal: query t attends keys up to its own, the last query standing at the last key.
         """
-        for name in ("mask", "bias", "window", "need_weights"):
+        for name in ("mask", "attn_mask", "bias", "window", "need_weights"):
             if name in foreign:
                 raise TypeError(
                     f"{_LINEAR}: there is no {name}=, for the keys are summed up before any query "

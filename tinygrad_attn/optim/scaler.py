@@ -244,7 +244,7 @@ def _wide(y):
 
 
 def _check(where, growth_factor, backoff_factor, growth_interval, **scale):
-    """Hold the numbers to their domains; the one in ``scale`` is known by the name it comes with."""
+    """Hold the numbers to their domains; the one in ``scale`` goes by the name it comes with."""
     options = {"growth_factor": growth_factor, "backoff_factor": backoff_factor}
     check_numbers(where, **scale, **options, growth_interval=growth_interval)
     ((name, value),) = scale.items()
