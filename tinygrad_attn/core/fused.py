@@ -69,25 +69,18 @@ class Fused(Op):
         for i, part in parts:
             parent = node.parents[i]
             if part is not None and parent is not None and (wanted is None or parent in wanted):
-                yield parent, fit(part, parent, self, i)
+                yield parent, fit(part, node, i, self)
 
     def _run_backward(self, node, backward, gradient):
         """(argument, gradient) pairs by the kernel's own way back."""
         watchers = mode.get().watchers
         if watchers:
-            run = partial(self._run_and_fit, node, backward, gradient)
-            parts = watched(watchers, self, "backward", run, (gradient, *node.saved), node)
+            run, operands = partial(backward, gradient), (gradient, *node.saved)
+            parts = watched(watchers, self, "backward", run, operands, node)
         else:
             parts = backward(gradient)
         parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
         return zip(sorted(self.differentiable), parts)
-
-    def _run_and_fit(self, node, backward, gradient):
-        """The gradients in the shapes and dtypes of their arguments, for watchers to see."""
-        parts = backward(gradient)
-        parts = parts if isinstance(parts, (tuple, list)) else (parts,)
-        found = [(i, node.parents[i], part) for i, part in zip(sorted(self.differentiable), parts)]
-        return tuple([p if p is None or to is None else fit(p, to, self, i) for i, to, p in found])
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """(argument, gradient with a graph) pairs, by differentiating the spec on the same inputs.
