@@ -643,6 +643,19 @@ ShapeError      inverse_sqrt            optim.inverse_sqrt(1, 0)
 DTypeError      linear_warmup:then      optim.linear_warmup(2, 3)
 DTypeError      decay_groups:model      optim.decay_groups(3, 0.1)
 
+# Mixed precision
+DTypeError      autocast:dtype          ta.autocast(ta.float32)
+DTypeError      autocast:dtype          ta.autocast("cuda")
+ShapeError      GradScaler:init_scale   optim.GradScaler(0)
+DTypeError      GradScaler:growth_factor optim.GradScaler(growth_factor="a")
+ShapeError      GradScaler:growth_factor optim.GradScaler(growth_factor=0.5)
+ShapeError      GradScaler:backoff_factor optim.GradScaler(backoff_factor=2)
+ShapeError      GradScaler:growth_interval optim.GradScaler(growth_interval=0)
+DTypeError      GradScaler.scale:outputs optim.GradScaler().scale(1.0)
+GraphError      GradScaler.unscale_     optim.GradScaler().step(adamw(2))
+GraphError      GradScaler.update       optim.GradScaler().update()
+CheckpointError GradScaler.load_state_dict optim.GradScaler().load_state_dict({"scale": 2})
+
 # Models
 ShapeError      GPTConfig               GPTConfig(0, 8, 1, 1, 4)
 ShapeError      GPTConfig               GPTConfig(10, 8, 1, 3, 4)

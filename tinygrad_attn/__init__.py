@@ -30,6 +30,7 @@ from .backend.dtypes import (
 from .checking import check_causality, check_module, check_padding, gradcheck
 from .core import (
     Tensor,
+    autocast,
     enable_grad,
     fused,
     grad,

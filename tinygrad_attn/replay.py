@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from weakref import ref
 
 from .backend import is_array
-from .core import Tensor, enable_grad, is_grad_enabled
+from .core import Tensor, is_grad_enabled
 from .core.graph import Node, changed_mode, leaf, mode, owner, walk
 from .core.plan import check_unchanged
 from .errors import GraphError
@@ -59,6 +59,7 @@ class _Segment:
         self.fn = fn
         self.generators = [default_generator(), *(x for x in given if isinstance(x, Generator))]
         self.states = [generator.get_state() for generator in self.generators]
+        self.casting = mode.get().casting  # the second run is outside of any autocast region
         self.read = {}  # id -> weak reference, of each array that an op inside has read
 
     def run(self, call):
@@ -98,7 +99,7 @@ class _Segment:
         """Yield (parent, gradient): run again, and walk back through what that records."""
         call, count = node.saved
         check_unchanged(node, [known() for known in self.read.values() if known() is not None])
-        with enable_grad(), self._same_random_numbers():
+        with changed_mode(record=True, casting=self.casting), self._same_random_numbers():
             result, entrances = self._play(call, node.parents)
         ends = entrances + node.parents[count:]
         pairs = [(parent, end) for parent, end in zip(node.parents, ends) if end is not None]

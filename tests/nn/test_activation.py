@@ -28,6 +28,18 @@ def softmax(x, axis):
             X * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3))),
         ),
         (nn.SiLU(), X / (1 + np.exp(-X))),
+        (nn.ReLU6(), np.clip(X, 0, 6)),
+        (nn.LeakyReLU(), np.where(X > 0, X, 0.01 * X)),
+        (nn.LeakyReLU(0.5), np.where(X > 0, X, 0.5 * X)),
+        (nn.ELU(), np.where(X > 0, X, np.expm1(X))),
+        (nn.ELU(alpha=2.0), np.where(X > 0, X, 2 * np.expm1(X))),
+        (nn.SELU(), 1.0507009873554805 * np.where(X > 0, X, 1.6732632423543772 * np.expm1(X))),
+        (nn.Softplus(), np.log1p(np.exp(X))),
+        (nn.Softplus(beta=3.0), np.log1p(np.exp(3 * X)) / 3),
+        (nn.Mish(), X * np.tanh(np.log1p(np.exp(X)))),
+        (nn.GLU(dim=0), X[:1] / (1 + np.exp(-X[1:]))),
+        (nn.LogSigmoid(), -np.log1p(np.exp(-X))),
+        (nn.Softsign(), X / (1 + np.abs(X))),
         (nn.Tanh(), np.tanh(X)),
         (nn.Sigmoid(), 1 / (1 + np.exp(-X))),
         (nn.Softmax(), softmax(X, -1)),
@@ -47,6 +59,31 @@ def test_the_formula(layer, expected):
 def test_gelu_checks_its_option():
     with pytest.raises(DTypeError, match="approximate is 'sigmoid'"):
         nn.GELU("sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.ELU("a"), DTypeError, "ELU: alpha is 'a'; it must be a number"),
+        (lambda: nn.LeakyReLU(None), DTypeError, "LeakyReLU: negative_slope is None"),
+        (lambda: nn.Softplus(0), ShapeError, "Softplus: beta is 0; it must be greater than 0"),
+        (lambda: nn.GLU()(ta.ones(2, 3)), ShapeError, "glu: axis -1 of x .* has an odd size"),
+    ],
+)
+def test_options_outside_their_domain(make, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        make()
+
+
+def test_options_are_shown():
+    shown = [nn.ELU(2.0), nn.LeakyReLU(), nn.Softplus(3.0), nn.GLU(0), nn.Mish()]
+    assert [repr(layer) for layer in shown] == [
+        "ELU(alpha=2.0)",
+        "LeakyReLU(negative_slope=0.01)",
+        "Softplus(beta=3.0)",
+        "GLU(dim=0)",
+        "Mish()",
+    ]
 
 
 def test_dropout_drops_and_scales_in_training_only():

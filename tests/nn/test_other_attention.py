@@ -237,6 +237,9 @@ X, Z = ta.ones(2, 3, 4), ta.ones(2, 5, 4)
         ("additive", {"mask": ta.ones(5, 3) > 0}, ShapeError, "broadcast to (B, T, S) = (2, 3, 5)"),
         ("additive", {"mask": ta.ones(1, 1, 3, 5) > 0}, ShapeError, "mask is (1, 1, 3, 5)"),
         ("additive", {"key_mask": ta.ones(2, 5)}, DTypeError, "key_mask is float32"),
+        ("additive", {"is_causal": True}, TypeError, "unknown argument 'is_causal'"),
+        ("linear", {"attn_mask": None}, TypeError, "there is no attn_mask=, for the keys are"),
+        ("linear", {"is_causal": True}, TypeError, "unknown argument 'is_causal'; write causal="),
         ("linear", {"key_mask": ta.ones(2, 3) > 0}, ShapeError, "key_mask is (2, 3), key is (2, 5"),
         ("linear", {"mask": None}, TypeError, "there is no mask=, for the keys are summed up"),
         ("linear", {"need_weights": True}, TypeError, "only key_mask= and causal= are possible"),
@@ -248,6 +251,14 @@ def test_masks_are_checked(make, options, error, text):
     with pytest.raises(error) as caught:
         layer(X, Z, **options)
     assert str(caught.value).startswith(type(layer).__name__) and text in str(caught.value)
+
+
+def test_no_hint_names_an_argument_that_is_not_there():
+    layer = nn.AdditiveAttention(4, 4, 2)
+    for name in ("attn_mask", "is_causal"):
+        with pytest.raises(TypeError) as caught:
+            layer(X, Z, **{name: None})
+        assert "bias=" not in str(caught.value) and "causal=" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

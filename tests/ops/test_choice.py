@@ -20,6 +20,11 @@ def test_ties_share_the_gradient(fn):
     assert slope(lambda x: fn(x, 2), [2.0]) == [0.5]
 
 
+@pytest.mark.parametrize("fn", [ta.maximum, ta.minimum])
+def test_beside_a_nan_both_get_the_gradient(fn):
+    assert slopes(fn, [NAN, 1.0, NAN], [1.0, NAN, NAN]) == [[1, 1, 1], [1, 1, 1]]
+
+
 def test_infinities_tie_like_numbers():
     assert slopes(ta.maximum, [INF, -INF], [INF, -INF]) == [[0.5, 0.5], [0.5, 0.5]]
 

@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from tinygrad_attn.backend import dtypes
 from tinygrad_attn.backend.cpu.erf import erf as _erf
 from tinygrad_attn.backend.cpu.erf import erfc as _erfc
 
@@ -306,10 +307,15 @@ class _Ufunc:
         return _to_device(_compute(self._numpys, args, options))
 
     def _check_dtypes(self, args):
-        """Refuse dtypes of which the two libraries make different ones."""
+        """Refuse dtypes of which the two libraries make different ones.
+
+        The table leaves out bfloat16, which is there only beside ml_dtypes: CuPy has it wherever it
+        has float16.
+        """
         is_weak = [type(x) in (int, float) for x in args]
         given = [type(x) if w else np.asarray(_to_host(x)).dtype for x, w in zip(args, is_weak)]
         found = self._numpys.resolve_dtypes((*given, *[None] * self._numpys.nout))
+        found = [np.dtype("e") if kind == dtypes.bfloat16 else kind for kind in found]
         takes, gives = found[: len(args)], found[len(args) :]
         for loop in self._loops:
             theirs = loop.split("->")

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import DTypeError
 
 __all__ = [
+    "beside",
     "bfloat16",
     "bool_",
     "dtype",
@@ -25,6 +26,7 @@ __all__ = [
     "int64",
     "is_float",
     "is_half",
+    "is_native_float",
     "is_real",
     "is_scalar",
     "promote",
@@ -61,6 +63,11 @@ def is_float(dtype):
     return dtype in _differentiable
 
 
+def is_native_float(dtype):
+    """Whether a float ``dtype`` is the array library's own, which plain numbers do not widen."""
+    return dtype in _differentiable and dtype is not bfloat16
+
+
 def is_real(dtype):
     """Whether ``dtype`` is one that tensors have: of booleans, whole numbers or floats."""
     return dtype in _floats or dtype.kind in "biu"
@@ -80,6 +87,12 @@ def is_scalar(value):
 def plain(value):
     """The same number as Python's own bool, int or float, which never widens an array."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def beside(value, dtype):
+    """A plain number as it leaves arrays of ``dtype`` in that: NumPy adds 0.5 to bfloat16 in
+    float32."""
+    return dtype.type(value) if dtype is bfloat16 and type(value) is float else value
 
 
 def dtype(value, where=None):

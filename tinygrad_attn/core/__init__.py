@@ -2,9 +2,11 @@
 
 Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
 (how an op is called and recorded), ``plan`` (how it is walked back), ``fused`` (kernels with a
-spec), ``autograd`` (what users ask), ``scopes`` (for tools: what an op is a part of).
+spec), ``autograd`` (what users ask), ``autocast`` (the dtypes that ops compute in), ``scopes``
+(for tools: what an op is a part of).
 """
 
+from .autocast import autocast
 from .autograd import backward, grad
 from .fused import Fused, fused
 from .graph import enable_grad, is_grad_enabled, no_grad
@@ -17,6 +19,7 @@ __all__ = [
     "Op",
     "Primitive",
     "Tensor",
+    "autocast",
     "backward",
     "enable_grad",
     "fused",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..backend import namespace, quiet
 from ..errors import DTypeError, GraphError, ShapeError
-from .graph import enable_grad, no_grad, walk
+from .graph import changed_mode, walk
 from .tensor import Tensor, as_gradient, check_gradient
 
 __all__ = ["backward", "grad"]
@@ -24,7 +24,7 @@ def backward(tensor, gradient=None, *, retain_graph=None, create_graph=False):
     """
     seeds = _seeds("backward", [tensor], [gradient], create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with enable_grad() if create_graph else no_grad():
+    with changed_mode(record=create_graph, casting=None):  # the dtypes are given by now
         arrived = walk(seeds, create_graph=create_graph, retain_graph=retain_graph)
     for node, part in arrived.items():
         new = as_gradient(part)
@@ -70,7 +70,7 @@ def grad(
             )
     seeds = _seeds("grad", ys, gys, create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with enable_grad() if create_graph else no_grad():
+    with changed_mode(record=create_graph, casting=None):
         targets = {x.node for x in xs}
         arrived = walk(seeds, targets, create_graph=create_graph, retain_graph=retain_graph)
         results = tuple([_own(arrived, x.node, targets) for x in xs])

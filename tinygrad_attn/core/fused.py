@@ -44,7 +44,7 @@ class Fused(Op):
         self._order = [i for i, name in enumerate(self.positional) if name not in constants]
         self.differentiable = frozenset(self._order)
 
-    def _run(self, arrays, options, wants, watchers):
+    def _run(self, arrays, options, wants, watchers, given):
         first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
@@ -55,7 +55,7 @@ class Fused(Op):
         run = _in_float32 if self._is_half(arrays) else _quietly
         if watchers:
             run = partial(run, kernel, self.forward, arrays, options)
-            return watched(watchers, self, "forward", run, arrays)
+            return watched(watchers, self, "forward", run, given)
         return run(kernel, self.forward, arrays, options)
 
     def _is_half(self, arrays):
@@ -86,18 +86,19 @@ class Fused(Op):
         for i, part in zip(self._order, parts):
             parent = node.parents[i]
             if part is not None and parent is not None and (wanted is None or parent in wanted):
-                yield parent, fit(part, parent, self, i)
+                yield parent, fit(part, node, i, self)
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """The gradients, with a graph, by differentiating the spec on the same inputs.
 
         The spec runs behind aliases of the inputs, at which the inner walk stops: one input may
-        well have been computed from another, and that path is not this op's to follow.
+        well have been computed from another, and that path is not this op's to follow. As the
+        kernel did, it computes with 16-bit floats in float32.
         """
         inputs, ends = list(arrays), {}
         for i, (array, parent) in enumerate(zip(arrays, node.parents)):
             if is_array(array):
-                inputs[i] = Tensor(array, parent)
+                inputs[i] = Tensor(_wide(array), parent)
             if parent is not None and (wanted is None or parent in wanted):
                 inputs[i] = _alias(inputs[i])
                 ends[i] = inputs[i].node
@@ -119,11 +120,15 @@ def _quietly(kernel, portable, arrays, options):
 
 def _in_float32(kernel, portable, arrays, options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
-    halves = [a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype)]
-    dtype, wide = halves[0], dtypes.float32
-    arrays = [a.astype(wide) if is_array(a) and dtypes.is_half(a.dtype) else a for a in arrays]
-    y, backward = _quietly(kernel, portable, arrays, options)
-    return y.astype(dtype), lambda g: backward(g.astype(wide))
+    dtype = next(a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype))
+    y, backward = _quietly(kernel, portable, list(map(_wide, arrays)), options)
+    return y.astype(dtype), lambda g: backward(_wide(g))
+
+
+def _wide(value):
+    """An array of 16-bit floats in float32; anything else as it is."""
+    is_half = is_array(value) and dtypes.is_half(value.dtype)
+    return value.astype(dtypes.float32) if is_half else value
 
 
 @primitive

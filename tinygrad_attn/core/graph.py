@@ -55,6 +55,9 @@ class Mode(NamedTuple):
     scopes: tuple = ()
     """Callables that the call of each layer is run through, and each step of an optimizer."""
 
+    casting: object = None
+    """In which dtypes ops compute, where ``autocast`` has a say in that."""
+
 
 PLAIN = Mode()  # recording and nothing else: ops look for this very object to take the short way
 mode = ContextVar("tinygrad_attn.mode", default=PLAIN)  # one per thread, and per asyncio task

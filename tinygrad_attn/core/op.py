@@ -38,6 +38,9 @@ class Op:
     is_bare = False
     """Whether ``forward`` alone, called with the arrays, is all there is to computing."""
 
+    precision = None
+    """The rule under ``autocast``: "half", "float32", "widest", or None, what its table says."""
+
     def __init__(self, function):
         functools.update_wrapper(self, function)
         self.name = function.__name__.strip("_")
@@ -63,13 +66,15 @@ class Op:
         if len(args) != self.arity or options.keys() != self.options:
             args, options = self._bind(args, options)
         arrays, parents, wants, dtype = self._take_apart(args)
-        record, watchers, recorders, _ = mode.get()
+        record, watchers, recorders, _, casting = mode.get()
         wants = wants if record else 0
+        if casting is not None and dtype is not None and casting.dtype_for(self, dtype) != dtype:
+            dtype = None  # the arguments are of one dtype, but not of the one to compute in
         try:
             if self.is_bare and dtype is not None and not options and not watchers:
                 y, state = self.forward(*arrays), None
             else:
-                arrays, y, state = self._compute(arrays, dtype, options, wants, watchers)
+                arrays, y, state = self._compute(arrays, parents, dtype, options, wants, watchers)
         except TinygradAttnError:  # says what is wrong; from itself it would be a cycle
             raise
         except FAILURES as error:
@@ -84,26 +89,32 @@ class Op:
             recorder(node, arrays)
         return Tensor(y, node)
 
-    def _run(self, arrays, options, wants, watchers):
-        """Run the op: (its result, whatever the way back wants to remember of the run)."""
+    def _run(self, arrays, options, wants, watchers, given):
+        """Run the op: (its result, whatever the way back wants to remember of the run).
+
+        Watchers are shown the arguments as they were ``given``, before they were cast: what a cast
+        to fewer bits loses, or makes infinite, counts as the op's own doing.
+        """
         raise NotImplementedError
 
     def _keep(self, arrays, options, wants, y, state):
         """How to go back: (an object with ``name`` and ``pull_back``, what it will need saved)."""
         raise NotImplementedError
 
-    def _compute(self, arrays, dtype, options, wants, watchers):
+    def _compute(self, arrays, parents, dtype, options, wants, watchers):
         """Compute with options, watchers, or arguments to align; returns the aligned arrays too.
 
         Of whole numbers a sum is whole, but an exponential is not, and only running the op tells.
         A result that leaves the integers is then computed again in float32, which floats are
         everywhere unless asked otherwise.
         """
-        arrays, whole = (arrays, False) if dtype is not None else self._align(arrays)
-        y, state = self._run(arrays, options, wants, watchers)
+        given, whole = arrays, False
+        if dtype is None:
+            given, arrays, whole = self._align(arrays, parents)
+        y, state = self._run(arrays, options, wants, watchers, given)
         if whole and dtypes.is_float(y.dtype):
             arrays = [_cast(a, dtypes.float32) for a in arrays]
-            y, state = self._run(arrays, options, wants, watchers)
+            y, state = self._run(arrays, options, wants, watchers, given)
         return arrays, y, state
 
     def _bind(self, args, options):
@@ -165,14 +176,17 @@ class Op:
                 arrays[i] = type(arg)([a.data if isinstance(a, Tensor) else a for a in arg])
         if has_constants:  # an index from another device a library may copy over silently
             self._device(arrays)
-        if not (uniform and (dtype is dtypes.float32 or dtypes.is_float(dtype))):
+        if not (uniform and (dtype is dtypes.float32 or dtypes.is_native_float(dtype))):
             dtype = None
         return arrays, parents, wants, dtype
 
-    def _align(self, arrays):
+    def _align(self, arrays, parents):
         """Bring the differentiable arguments to one dtype, on one device.
 
-        Returns: (arrays, whether the differentiable ones are whole numbers).
+        It is the widest of theirs, unless ``autocast`` wants another. The way back needs to know
+        nothing of that: it casts every gradient to the dtype of its argument anyway (``plan.fit``).
+
+        Returns: (arrays in their own dtypes, in the common one, whether that is of whole numbers).
         """
         arrays = list(arrays)
         home = self._device(arrays)
@@ -186,15 +200,20 @@ class Op:
                 arrays[i] = array_from(arrays[i], home, self.name)
         found = [arrays[i].dtype for i in places if is_array(arrays[i])]
         if not found:
-            return arrays, False
+            return arrays, arrays, False
         common = functools.reduce(dtypes.promote, found)
         if not dtypes.is_float(common):
             if not any(type(arrays[i]) is float for i in places):
-                return arrays, True
+                return arrays, arrays, True
             common = dtypes.float32
+        given, casting = list(arrays), mode.get().casting
+        if casting is not None:
+            common = casting.dtype_for(self, common)
         for i in places:
+            if casting is not None:
+                arrays[i] = casting.cast(arrays[i], common, parents[i])
             arrays[i] = _cast(arrays[i], common)
-        return arrays, False
+        return given, arrays, False
 
     def _device(self, arrays):
         """The one device of all arrays, or None without any. Raises: DeviceError for two."""
@@ -258,8 +277,10 @@ def _shown(value):
 
 
 def _cast(value, dtype):
-    """An array in ``dtype``, itself if it already is; numbers stay what they are."""
-    return value.astype(dtype) if is_array(value) and value.dtype != dtype else value
+    """An array in ``dtype``, itself if it already is; a number as it does not widen such arrays."""
+    if is_array(value):
+        return value if value.dtype == dtype else value.astype(dtype)
+    return dtypes.beside(value, dtype)
 
 
 def sum_to(x, shape):

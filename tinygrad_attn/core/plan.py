@@ -72,7 +72,7 @@ class Plan:
                 part = rule(*arguments)
             if part is not None:
                 if part.shape != parent.shape or part.dtype is not parent.dtype:
-                    part = fit(part, parent, self.op, i)
+                    part = fit(part, node, i, self.op)
                 parts.append((parent, part))
         return parts
 
@@ -87,8 +87,12 @@ def _picker(names, known):
     return lambda values: ()
 
 
-def fit(part, parent, op, i):
-    """Undo what the forward pass did silently: sum over broadcast copies, cast back."""
+def fit(part, node, i, op):
+    """Undo what the forward pass did silently to argument i: sum over broadcast copies, cast back.
+
+    A cast to fewer bits may overflow, so watchers get to see it, as a step of its own.
+    """
+    parent = node.parents[i]
     if part.shape != parent.shape:
         try:
             part = sum_to(part, parent.shape)
@@ -98,7 +102,8 @@ def fit(part, parent, op, i):
                 f"but the argument is {parent.shape}; the rule is wrong"
             ) from error
     if part.dtype != parent.dtype:
-        part = part.astype(parent.dtype)
+        run, watchers = partial(part.astype, parent.dtype), mode.get().watchers
+        part = watched(watchers, op, "backward", run, (part,), node)
     return part
 
 

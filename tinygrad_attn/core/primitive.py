@@ -115,11 +115,11 @@ class Primitive(Op):
         plan = self._plans.get(wants) or self._plan(wants, len(arrays))
         return Tensor(y, Node(plan, parents, plan.keep(arrays, options, y), y.shape, y.dtype))
 
-    def _run(self, arrays, options, wants, watchers):
+    def _run(self, arrays, options, wants, watchers, given):
         if not watchers:
             return self.forward(*arrays, **options), None
         run = partial(self.forward, *arrays, **options)
-        return watched(watchers, self, "forward", run, arrays), None
+        return watched(watchers, self, "forward", run, given), None
 
     def _keep(self, arrays, options, wants, y, state):
         plan = self._plan(wants, len(arrays))

@@ -112,7 +112,7 @@ class CachedPlace(Place):
                 f"for {wanted}: (batch, heads, tokens, width); model.new_cache({new.shape[0]}) "
                 "makes one that fits"
             )
-        if new.dtype != room.dtype:
+        if dtypes.promote(new.dtype, room.dtype) != room.dtype:  # autocast gives narrower ones
             raise DTypeError(
                 f"KVCache: keys or values are {new.dtype}, the cache is {room.dtype}; make it with "
                 f'dtype="{new.dtype}"'

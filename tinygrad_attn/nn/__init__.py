@@ -20,7 +20,25 @@ One glossary of shapes holds in every layer:
 """
 
 from . import init
-from .activation import GELU, Dropout, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .activation import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Dropout,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from .attention import MultiheadAttention
 from .container import Flatten, Identity, ModuleDict, ModuleList, Sequential
 from .convolution import CausalConv1d, Conv1d
@@ -52,10 +70,13 @@ from .transformer import (
 )
 
 __all__ = [
+    "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
+    "SELU",
     "AdditiveAttention",
     "BCEWithLogitsLoss",
     "CausalConv1d",
@@ -69,11 +90,14 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
+    "LeakyReLU",
     "LearnedPositions",
     "Linear",
     "LinearAttention",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -82,6 +106,7 @@ __all__ = [
     "Parameter",
     "RMSNorm",
     "ReLU",
+    "ReLU6",
     "RelativePositionBias",
     "Sequential",
     "SiLU",
@@ -89,6 +114,8 @@ __all__ = [
     "SinusoidalPositions",
     "SmoothL1Loss",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "SwiGLU",
     "Tanh",
     "Transformer",

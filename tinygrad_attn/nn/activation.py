@@ -1,12 +1,52 @@
 """Activations and dropout: functions without parameters, as layers."""
 
 from ..core import Tensor
-from ..errors import DTypeError
-from ..ops import dropout, gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from ..errors import DTypeError, ShapeError
+from ..ops import (
+    dropout,
+    elu,
+    gelu,
+    glu,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+    tanh,
+)
+from ..ops.check import number
 from .check import check_probability
 from .module import Module
 
-__all__ = ["GELU", "Dropout", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = [
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "Dropout",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+]
+
+
+# ---- rectifiers ----------------------------------------------------------------------------------
 
 
 class ReLU(Module):
@@ -14,6 +54,64 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(x)
+
+
+class ReLU6(Module):
+    """Rectifier that saturates  y = min(max(x, 0), 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu6(x)
+
+
+class LeakyReLU(Module):
+    """Rectifier that lets a little through  y = x where x > 0, else ``negative_slope``·x."""
+
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """Exponential rectifier  y = x where x > 0, else ``alpha``·(eˣ − 1)."""
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = number("ELU", "alpha", alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class SELU(Module):
+    """Self-normalising ELU: a standard normal input keeps mean 0 and variance 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return selu(x)
+
+
+class Softplus(Module):
+    """Smooth rectifier  y = ln(1 + e^(βx))/β, β = ``beta``."""
+
+    def __init__(self, beta: float = 1.0):
+        self.beta = number("Softplus", "beta", beta)
+        if not self.beta > 0:
+            raise ShapeError(f"Softplus: beta is {beta}; it must be greater than 0")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return softplus(x * self.beta) / self.beta
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}"
+
+
+# ---- gates ---------------------------------------------------------------------------------------
 
 
 class GELU(Module):
@@ -38,6 +136,29 @@ class SiLU(Module):
         return silu(x)
 
 
+class Mish(Module):
+    """Smooth unit  y = x·tanh(ln(1 + eˣ))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return mish(x)
+
+
+class GLU(Module):
+    """Gated linear unit  y = a·σ(b), where a and b are the halves of x along the axis ``dim``."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return glu(x, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+# ---- steps and probabilities ---------------------------------------------------------------------
+
+
 class Tanh(Module):
     """Hyperbolic tangent  y = tanh x."""
 
@@ -50,6 +171,20 @@ class Sigmoid(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return sigmoid(x)
+
+
+class LogSigmoid(Module):
+    """Logarithm of the logistic function  y = −ln(1 + e⁻ˣ)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return log_sigmoid(x)
+
+
+class Softsign(Module):
+    """Algebraic step from −1 to 1  y = x / (1 + |x|)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return softsign(x)
 
 
 class Softmax(Module):
@@ -76,6 +211,9 @@ class LogSoftmax(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+# ---- dropout -------------------------------------------------------------------------------------
 
 
 class Dropout(Module):

@@ -42,23 +42,22 @@ def check_batch_first(where, batch_first):
         )
 
 
-def refuse(where, foreign, source=""):
+def refuse(where, foreign, source="", has=("bias", "causal")):
     """Raise TypeError for the first argument that a layer does not have, PyTorch's explained.
 
     PyTorch's boolean masks say who may *not* attend. To take its names with our meaning would turn
     ported code into silently wrong code, so each is refused, with what to write. ``source`` is how
-    the names of a layer's masks for its source begin.
+    the names of a layer's masks for its source begin; ``has`` says which of "bias" and "causal"
+    there are to write.
     """
     for name in foreign:
         start = source if name.startswith("src") else _MASKS.get(name, _PADDINGS.get(name, ""))
         hint = ""
         if name in _MASKS:
-            hint = (
-                f"; write {start}mask=~{name} if it is boolean (here True = may attend), "
-                f"{start}bias={name} if it is float"
-            )
+            hint = f"; write {start}mask=~{name} if it is boolean (here True = may attend)"
+            hint += f", {start}bias={name} if it is float" if "bias" in has else ""
         elif name in _PADDINGS:
             hint = f"; write {start}key_mask=~{name} (here True = a real token)"
-        elif name in _CAUSAL:
+        elif name in _CAUSAL and "causal" in has:
             hint = "; write causal="
         raise TypeError(f"{where}: unknown argument {name!r}{hint}")

@@ -8,7 +8,7 @@ import math
 from functools import reduce
 
 from ..backend import dtypes
-from ..core import Tensor
+from ..core import Tensor, autocast
 from ..errors import DTypeError, ShapeError
 from ..ops import (
     bitwise_and,
@@ -94,7 +94,7 @@ class AdditiveAttention(Module):
             key_mask: boolean (B, S), True = a real token, False = padding.
             need_weights: return (y, weights) instead of y, the weights (B, T, S).
         """
-        refuse(_ADDITIVE, foreign)
+        refuse(_ADDITIVE, foreign, has=())
         query, key = as_float(query, where=_ADDITIVE), as_float(key, where=_ADDITIVE)
         value = key if value is None else as_float(value, where=_ADDITIVE)
         _check_inputs(_ADDITIVE, query, key, value, (self.query_dim, self.key_dim, None))
@@ -178,7 +178,7 @@ class LinearAttention(Module):
             key_mask: boolean (B, S), True = a real token, False = padding.
             causal: query t attends keys up to its own, the last query standing at the last key.
         """
-        for name in ("mask", "bias", "window", "need_weights"):
+        for name in ("mask", "attn_mask", "bias", "window", "need_weights"):
             if name in foreign:
                 raise TypeError(
                     f"{_LINEAR}: there is no {name}=, for the keys are summed up before any query "
@@ -211,8 +211,12 @@ def _positive(x):
     return where(x > 0, x + 1, exp(where(x > 0, 0, x)))
 
 
+@autocast(enabled=False)
 def _linear_attention(q, k, v, causal):
-    """Numerator and denominator at once: the denominator is the same sum with values of 1."""
+    """Numerator and denominator at once: the denominator is the same sum with values of 1.
+
+    In float32 at least, as any sum over all keys, though it is written as products of matrices.
+    """
     dtype, (q, k, v) = v.dtype, map(wide, (q, k, v))
     v = concatenate([v, ones_like(v[..., :1])], axis=-1)  # (B, H, S, E + 1)
     if causal:

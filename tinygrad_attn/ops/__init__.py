@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ..backend import register_namespace
 from ..core import Tensor
-from . import methods
+from . import methods, precision
 from .activations import *
 from .alibi import *
 from .attention import *

@@ -1,9 +1,12 @@
 """What ops share: bring an argument to its one form, or say what is wrong with it."""
 
+import functools
 import math
 
 from ..backend import array_from, dtypes, is_array, quiet
 from ..core import Tensor
+from ..core.autocast import RULES
+from ..core.graph import mode
 from ..errors import DeviceError, DTypeError, ShapeError
 
 __all__ = [
@@ -53,6 +56,7 @@ def as_tensor(x, *beside, where="tensor"):
 def as_tensors(where, **operands):
     """The operands of an op as Tensors, numbers and lists on the device of those that are Tensors.
 
+    Under ``autocast`` floats get the dtype in which the op is to compute.
     Raises: as ``as_tensor``; DeviceError where they are in two places.
     """
     tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
@@ -64,13 +68,31 @@ def as_tensors(where, **operands):
         raise DeviceError(
             f"{where}: {places}; nothing moves by itself: bring them together with .to(device)"
         )
-    return [as_tensor(x, *tensors.values(), where=where) for x in operands.values()]
+    return _precise(
+        where, [as_tensor(x, *tensors.values(), where=where) for x in operands.values()]
+    )
 
 
 def as_float(x, where="tensor"):
     """``x`` as a Tensor of floats: whole numbers and booleans become float32."""
     x = as_tensor(x, where=where)
-    return x if dtypes.is_float(x.dtype) else x.astype(dtypes.float32)
+    x = x if dtypes.is_float(x.dtype) else x.astype(dtypes.float32)
+    return _precise(where, [x])[0]
+
+
+def _precise(where, tensors):
+    """The tensors in the dtype in which ``autocast``, if it is on, has the op ``where`` compute.
+
+    Ops that are composed of others pass here; of all others the engine takes care (``core/op.py``).
+    """
+    casting = mode.get().casting
+    if casting is None or where not in RULES:
+        return tensors
+    floats = [x.dtype for x in tensors if dtypes.is_float(x.dtype)]
+    if not floats:
+        return tensors
+    dtype = casting.by_rule(RULES[where], functools.reduce(dtypes.promote, floats))
+    return [x if x.dtype == dtype or x.dtype not in floats else x.astype(dtype) for x in tensors]
 
 
 def whole_number(where, name, value):

@@ -50,25 +50,31 @@ def where(condition, a, b):
 
 @primitive
 def maximum(a, b):
-    """The larger of the two,  y = max(a, b).   It gets g; where they tie, each gets g/2."""
+    """The larger of the two,  y = max(a, b).   It gets g; where they tie, each gets g/2.
+
+    Beside a NaN neither is larger: y is NaN, and both get g, as in PyTorch.
+    """
     return shared_namespace(a, b).maximum(a, b)
 
 
 maximum.derivatives(
-    a=lambda g, a, b: keep(g, a > b) + keep(g * 0.5, a == b),
-    b=lambda g, a, b: keep(g, b > a) + keep(g * 0.5, a == b),
+    a=lambda g, a, b: keep(g, ~(a <= b)) + keep(g * 0.5, a == b),
+    b=lambda g, a, b: keep(g, ~(b <= a)) + keep(g * 0.5, a == b),
 )
 
 
 @primitive
 def minimum(a, b):
-    """The smaller of the two,  y = min(a, b).   It gets g; where they tie, each gets g/2."""
+    """The smaller of the two,  y = min(a, b).   It gets g; where they tie, each gets g/2.
+
+    Beside a NaN neither is smaller: y is NaN, and both get g, as in PyTorch.
+    """
     return shared_namespace(a, b).minimum(a, b)
 
 
 minimum.derivatives(
-    a=lambda g, a, b: keep(g, a < b) + keep(g * 0.5, a == b),
-    b=lambda g, a, b: keep(g, b < a) + keep(g * 0.5, a == b),
+    a=lambda g, a, b: keep(g, ~(a >= b)) + keep(g * 0.5, a == b),
+    b=lambda g, a, b: keep(g, ~(b >= a)) + keep(g * 0.5, a == b),
 )
 
 

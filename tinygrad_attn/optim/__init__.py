@@ -1,4 +1,4 @@
-"""Optimizers, schedules of the learning rate, clipping.
+"""Optimizers, schedules of the learning rate, clipping, the scale of a loss in float16.
 
     optimizer = optim.AdamW(optim.decay_groups(model, weight_decay=0.1), lr=3e-4)
     schedule = optim.cosine(3e-4, steps=2000, warmup=100)
@@ -18,6 +18,7 @@ schedules are plain functions.
 from .adam import Adam, AdamW
 from .clip import clip_grad_norm_, clip_grad_value_
 from .optimizer import Optimizer, decay_groups
+from .scaler import GradScaler
 from .schedules import constant, cosine, inverse_sqrt, linear, linear_warmup
 from .sgd import SGD
 
@@ -25,6 +26,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "GradScaler",
     "Optimizer",
     "clip_grad_norm_",
     "clip_grad_value_",
