@@ -62,7 +62,7 @@ def as_tensors(where, **operands):
     tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
     kinds = {type(x.data) for x in tensors.values()}
     if len(kinds) == 1 and len(tensors) == len(operands):
-        return list(operands.values())
+        return _precise(where, list(operands.values()))
     if len(kinds) > 1:
         places = ", ".join(f'{name} is on "{x.device}"' for name, x in tensors.items())
         raise DeviceError(
