@@ -10,6 +10,7 @@ import math
 from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
+from .matmul import Matmul
 
 __all__ = ["CudaBackend", "register"]
 
@@ -17,14 +18,15 @@ __all__ = ["CudaBackend", "register"]
 class CudaBackend(Backend):
     """CuPy arrays in the memory of a GPU.
 
-    The modules ``cupy`` and ``cupyx.scipy.special`` are handed in, so that where there is no GPU
-    the tests can run this very class on a stand-in.
+    The modules ``cupy``, ``cupyx.scipy.special`` and ``cupy_backends.cuda.libs.cublas`` are handed
+    in, so that where there is no GPU the tests can run this very class on stand-ins.
     """
 
-    def __init__(self, cupy, special, name="cuda"):
+    def __init__(self, cupy, special, cublas, name="cuda"):
         self.xp, self.name = cupy, name
         self.array_type = cupy.ndarray
         self._special = special
+        self._product = Matmul(cupy, cublas)
 
     # ---- devices and transfers ---------------------------------------------------------------
 
@@ -63,32 +65,17 @@ class CudaBackend(Backend):
 
     def device_count(self):
         """How many GPUs there are. Raises: DeviceError where there is none, or no driver for it."""
-        runtime = self.xp.cuda.runtime
-        try:
-            count = runtime.getDeviceCount()
-        except runtime.CUDARuntimeError as error:
-            raise self._nothing_there(error) from error
-        if count == 0:
-            raise self._nothing_there("the driver finds none")
-        return count
-
-    def _nothing_there(self, reason):
-        return DeviceError(
-            f'to("{self.name}"): no GPU can be used: {reason}; '
-            'install or update the NVIDIA driver, or stay on "cpu"'
-        )
+        return device_count(self.xp, self.name)
 
     # ---- arithmetic --------------------------------------------------------------------------
 
     def matmul(self, a, b):
-        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32.
+        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32: see ``matmul.py``.
 
-        A stack times one matrix, (…, n, k) @ (k, m), is one tall product, (…·n, k) @ (k, m). CuPy
-        would multiply the stack one by one, each with its own copy of the right-hand side.
+        Whole numbers, and the complex ones of the gradient checker, CuPy multiplies by itself.
         """
-        if a.ndim > 2 and b.ndim == 2 and a.shape[-1] == b.shape[0]:
-            rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-            return super().matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
+        if self._product.takes(a, b):
+            return self._product(a, b)
         return super().matmul(a, b)
 
     def erf(self, x):
@@ -172,6 +159,20 @@ class CudaBackend(Backend):
         return xp.where((rows[ends] == wanted)[:, None], sums[ends], 0)
 
 
+def device_count(cupy, name="cuda"):
+    """How many GPUs there are. Raises: DeviceError where there is none, or no driver for it."""
+    runtime, reason = cupy.cuda.runtime, "the driver finds none"
+    try:
+        if count := runtime.getDeviceCount():
+            return count
+    except runtime.CUDARuntimeError as error:
+        reason = error
+    raise DeviceError(
+        f'to("{name}"): no GPU can be used: {reason}; '
+        'install or update the NVIDIA driver, or stay on "cpu"'
+    )
+
+
 def _repeats_nothing(index):
     """Whether an index consists of slices, numbers and masks, which name no place twice."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -194,10 +195,22 @@ def register():
         from cupyx.scipy import special
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError)
-        what = "is not installed" if missing else f"cannot be imported: {error}"
-        raise DeviceError(
-            f'to("cuda"): CuPy {what}; pip install \'tinygrad-attn[cuda13]\', or stay on "cpu"'
-        ) from error
-    backend = CudaBackend(cupy, special)
-    backend.device_count()
-    register_backend(backend)
+        raise _unusable("is not installed" if missing else _why(error)) from error
+    device_count(cupy)
+    try:
+        from cupy_backends.cuda.libs import cublas
+    except ImportError as error:
+        raise _unusable(_why(error)) from error
+    register_backend(CudaBackend(cupy, special, cublas))
+
+
+def _why(error):
+    """The first line of what an import failed with: the rest lists folders."""
+    first_line = str(error).partition("\n")[0]
+    return f"cannot be imported: {first_line}"
+
+
+def _unusable(what):
+    return DeviceError(
+        f'to("cuda"): CuPy {what}; pip install \'tinygrad-attn[cuda13]\', or stay on "cpu"'
+    )
