@@ -285,8 +285,9 @@ def _function(name, parameters, compute, *bound):
         result = _compute(compute, [*bound, *args], options)
         if name in _ON_THE_HOST:
             return result
-        if options.get("out") is not None:
+        if result is None or options.get("out") is not None:  # it wrote into an argument
             count_launch(name)
+            return options.get("out")
         return _launched(name, result)
 
     return call

@@ -343,5 +343,5 @@ def check_gradient(where, gradient, tensor):
 
 def write(tensor, array):
     """Replace the values of ``tensor`` in place, and note it; for optimizers and initializers."""
-    tensor.data[...] = array
+    backend_of(tensor.data).index_put(tensor.data, ..., array)
     mark_written(tensor.data)

@@ -271,11 +271,13 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     if dtype is None:
         dtype = dtypes.float32 if float in map(type, (start, stop, step)) else dtypes.int64
     count = math.ceil((stop - start) / step)
-    if count > 0:
-        array_from([start, start + (count - 1) * step], None, "arange", dtype)
-    return _make(
+    ends = array_from([start, start + max(count - 1, 0) * step], None, "arange", dtype)
+    made = _make(
         "arange", lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device
     )
+    if made.dtype.kind in "iu":
+        backend_of(made.data).note_span(made.data, int(ends.min()), int(ends.max()))
+    return made
 
 
 def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device="cpu"):

@@ -157,9 +157,11 @@ def check_axis(where, positions, x, axis, spot):
 
 def check_range(where, positions, low, end, spot, span):
     """Raise IndexRangeError naming the first position outside low..end−1, if there is one."""
+    if not positions.size or backend_of(positions).lies_within(positions, low, end):
+        return
+    host = backend_of(positions).to_host
     outside = (positions < low) | (positions >= end)
     if bool(outside.any()):
-        host = backend_of(positions).to_host
         first = int(host(outside).reshape(-1).argmax())
         place = tuple(int(i) for i in get_backend("cpu").xp.unravel_index(first, positions.shape))
         raise _out_of_range(where, int(host(positions)[place]), f"{spot}{place}", span)

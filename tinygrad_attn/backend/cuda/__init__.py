@@ -11,6 +11,7 @@ from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
 from .matmul import Matmul
+from .spans import Spans, spans_of
 
 __all__ = ["CudaBackend", "register"]
 
@@ -27,6 +28,7 @@ class CudaBackend(Backend):
         self.array_type = cupy.ndarray
         self._special = special
         self._product = Matmul(cupy, cublas)
+        self._spans = Spans()
 
     # ---- devices and transfers ---------------------------------------------------------------
 
@@ -37,11 +39,33 @@ class CudaBackend(Backend):
         return self.xp.cuda.Device(self._number(device))
 
     def from_host(self, array, device):
+        """Copy a NumPy array to a GPU, without waiting for it.
+
+        CuPy first copies into page-locked memory of its own, from which the GPU fetches by itself
+        while the program runs on; so the array may be changed at once.
+        """
         with self.on(device):
-            return self.xp.array(array)
+            there = self.xp.array(array)
+        if array.dtype.kind in "iu":
+            self._spans.note(there, spans_of(array))
+        return there
 
     def to_host(self, array):
         return self.xp.asnumpy(array)
+
+    def note_span(self, array, least, greatest):
+        self._spans.note(array, [(least, greatest)])
+
+    def lies_within(self, array, low, end, but=None):
+        """Whether all are in low..end−1, or equal ``but``; what came from the host is not asked."""
+        spans = self._spans.of(array)
+        if spans is None:
+            ends = self.xp.stack([array.min(), array.max()])
+            spans = [tuple(self.to_host(ends).tolist())]
+        return all(
+            (low <= least and greatest < end) or least == greatest == but
+            for least, greatest in spans
+        )
 
     def synchronize(self):
         self.xp.cuda.Device().synchronize()
@@ -97,6 +121,7 @@ class CudaBackend(Backend):
         bits from run to run. Here the values are sorted by the row that they go to, those of each
         row are summed, and every row of the target gets one addition.
         """
+        self._spans.forget(target)
         if _repeats_nothing(index):
             target[index] += values
             return
@@ -108,8 +133,15 @@ class CudaBackend(Backend):
     def index_put(self, target, index, values):
         """``target[index] = values`` in place, where of repeated indices the last one stays.
 
-        In CuPy any of them may. So every writer to a row is given the value of the last.
+        In CuPy any of them may. So every writer to a row is given the value of the last. And where
+        a mask is to be overwritten by one number, nobody needs to wait for how many places it names.
         """
+        self._spans.forget(target)
+        mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        if _kind(mask) == "b" and dtypes.is_scalar(values):
+            mask = mask.reshape(mask.shape + (1,) * (target.ndim - mask.ndim))
+            self.xp.copyto(target, values, where=mask)
+            return
         if not _repeats_nothing(index):
             rows, values, _ = self._destinations(target, index, values)
             if rows.size:

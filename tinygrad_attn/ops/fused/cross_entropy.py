@@ -1,7 +1,7 @@
 """cross_entropy: how surprised a model is by what came next, in nats."""
 
-from ...backend import dtypes, namespace
-from ...core import fused
+from ...backend import backend_of, dtypes, namespace
+from ...core import Tensor, fused
 from ...errors import DTypeError, ShapeError
 from ..check import as_tensors, normalize_axis, probability, whole_number
 from .ids import check_ids
@@ -56,7 +56,7 @@ def _surprise(logits, target, share, *, smoothing):
         if everywhere is not None:
             gx -= (g * everywhere).astype(gx.dtype)[:, None] * share
         gx[rows, safe] -= (g * at_target).astype(gx.dtype)
-        gx[~kept] = 0
+        backend_of(gx).index_put(gx, ~kept, 0)
         return (gx,)
 
     return loss.astype(logits.dtype), backward
@@ -113,7 +113,7 @@ def cross_entropy(
         flat = logits.reshape(known.shape[0], classes)
         losses = _surprise(flat, known, share.detach(), smoothing=float(label_smoothing))
         losses = losses.reshape(target.shape)
-        counts = xp.where(known >= 0, share[xp.maximum(known, 0)], 0)
+        counts = _counts(known.data, share.data)
     return reduce_losses(losses, reduction, counts)
 
 
@@ -127,6 +127,12 @@ def reduce_losses(losses, reduction, counts=None):
         return losses.sum() / max(losses.size, 1)
     total = counts.detach().sum()
     return losses.sum() / namespace(total).where(total == 0, 1, total)
+
+
+def _counts(known, share):
+    """What each row weighs in the mean: the weight of its class, or nothing; a constant."""
+    xp = namespace(known)
+    return Tensor(xp.where(known >= 0, share[xp.maximum(known, 0)], 0))
 
 
 def check_options(where, logits, weight, reduction):

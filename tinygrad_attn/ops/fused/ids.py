@@ -7,11 +7,12 @@ __all__ = ["check_ids"]
 
 
 def check_ids(where, what, ids, count, table, ignore=None):
-    """Raise IndexRangeError naming the first of ``ids`` outside 0..count−1, unless ``ignore``."""
-    if not ids.size:
-        return
+    """Raise IndexRangeError naming the first of ``ids`` outside 0..count−1, unless ``ignore``.
+
+    A GPU is not asked for ids that it was sent, nor for parts of them: see ``lies_within``.
+    """
     data = ids.data
-    if int(data.min()) >= 0 and int(data.max()) < count:
+    if not ids.size or backend_of(data).lies_within(data, 0, count, ignore):
         return
     wrong = (data < 0) | (data >= count)
     if ignore is not None:
