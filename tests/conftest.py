@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests side by side must not fight for cores
 
 from tests import standin
+from tinygrad_attn import backend
+from tinygrad_attn.core import Op, Primitive, graph
 
 SLOW_MACHINES = [HealthCheck.too_slow]  # a busy machine is no mistake of the test
 settings.register_profile(
@@ -39,3 +41,12 @@ def devices():
 def device(request):
     """Each device of this machine in turn: what takes this fixture runs once on every one."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Let no test that names a second GPU change the engine for those after it."""
+    monkeypatch.setattr(backend, "_in_use", {})
+    for place, name in ((Op, "__call__"), (Primitive, "__call__"), (graph, "_pull_back")):
+        monkeypatch.setattr(place, name, getattr(place, name))
+    monkeypatch.setattr(graph, "_copy", graph._copy)

@@ -2,9 +2,10 @@
 
 Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
 (how an op is called and recorded), ``plan`` (how it is walked back), ``fused`` (kernels with a
-spec), ``autograd`` (what users ask).
+spec), ``autograd`` (what users ask). ``devices`` matters to those with two GPUs.
 """
 
+from . import devices
 from .autograd import backward, grad
 from .fused import Fused, fused
 from .graph import enable_grad, is_grad_enabled, no_grad

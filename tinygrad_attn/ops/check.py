@@ -2,7 +2,7 @@
 
 import math
 
-from ..backend import array_from, dtypes, is_array, quiet
+from ..backend import array_from, dtypes, in_one_place, is_array, quiet
 from ..core import Tensor
 from ..errors import DeviceError, DTypeError, ShapeError
 
@@ -56,7 +56,7 @@ def as_tensors(where, **operands):
     Raises: as ``as_tensor``; DeviceError where they are in two places.
     """
     tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
-    if len({type(x.data) for x in tensors.values()}) > 1:
+    if not in_one_place([x.data for x in tensors.values()]):
         places = ", ".join(f'{name} is on "{x.device}"' for name, x in tensors.items())
         raise DeviceError(
             f"{where}: {places}; nothing moves by itself: bring them together with .to(device)"

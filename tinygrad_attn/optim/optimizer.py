@@ -8,7 +8,7 @@ parameters are.
 
 from collections.abc import Iterable
 
-from ..backend import array_from, backend_of, dtypes, is_array, quiet
+from ..backend import array_from, backend_of, dtypes, in_one_place, is_array, on_device_of, quiet
 from ..core import Tensor
 from ..core.graph import mark_written
 from ..errors import CheckpointError, DeviceError, DTypeError, GraphError, ShapeError
@@ -123,11 +123,12 @@ class Optimizer:
             if p.grad is None:
                 continue
             gradient = p.grad.data
-            if gradient.dtype.itemsize == 2:
-                gradient = gradient.astype(dtypes.float32)
             state = self.state.get(i, {})
             self._check_home(p, state)
-            self._update(p.data, gradient, state, group)
+            with on_device_of(p.data):
+                if gradient.dtype.itemsize == 2:
+                    gradient = gradient.astype(dtypes.float32)
+                self._update(p.data, gradient, state, group)
             mark_written(p.data)
             if state:
                 self.state[i] = state
@@ -159,7 +160,7 @@ class Optimizer:
     def _check_home(self, p, state):
         """Raise DeviceError where the parameter has left what is remembered of it behind."""
         for remembered in state.values():
-            if is_array(remembered) and type(remembered) is not type(p.data):
+            if is_array(remembered) and not in_one_place([remembered, p.data]):
                 raise DeviceError(
                     f'{type(self).__name__}: a parameter of shape {p.shape} is on "{p.device}" but '
                     "its state is not; move the model before the first step, or afterwards call "

@@ -60,7 +60,8 @@ class CudaBackend(Backend):
         """Whether all are in low..end−1, or equal ``but``; what came from the host is not asked."""
         spans = self._spans.of(array)
         if spans is None:
-            ends = self.xp.stack([array.min(), array.max()])
+            with self.on(self.device_of(array)):
+                ends = self.xp.stack([array.min(), array.max()])
             spans = [tuple(self.to_host(ends).tolist())]
         return all(
             (low <= least and greatest < end) or least == greatest == but
@@ -133,8 +134,8 @@ class CudaBackend(Backend):
     def index_put(self, target, index, values):
         """``target[index] = values`` in place, where of repeated indices the last one stays.
 
-        In CuPy any of them may. So every writer to a row is given the value of the last. And where
-        a mask is to be overwritten by one number, nobody needs to wait for how many places it names.
+        In CuPy any of them may. So every writer to a row is given the value of the last. And to
+        put one number wherever a mask holds, nobody needs to wait for how many places that are.
         """
         self._spans.forget(target)
         mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index

@@ -1,6 +1,6 @@
 """cross_entropy: how surprised a model is by what came next, in nats."""
 
-from ...backend import backend_of, dtypes, namespace
+from ...backend import backend_of, dtypes, namespace, on_device_of
 from ...core import Tensor, fused
 from ...errors import DTypeError, ShapeError
 from ..check import as_tensors, normalize_axis, probability, whole_number
@@ -132,7 +132,8 @@ def reduce_losses(losses, reduction, counts=None):
 def _counts(known, share):
     """What each row weighs in the mean: the weight of its class, or nothing; a constant."""
     xp = namespace(known)
-    return Tensor(xp.where(known >= 0, share[xp.maximum(known, 0)], 0))
+    with on_device_of(known):
+        return Tensor(xp.where(known >= 0, share[xp.maximum(known, 0)], 0))
 
 
 def check_options(where, logits, weight, reduction):
