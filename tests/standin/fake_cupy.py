@@ -176,6 +176,7 @@ def _to_device(value):
         root = root.base
     owner = _owners.get(id(root))
     if owner is None:
+        _allocator[0](root.nbytes)
         owner = _owners[id(root)] = ndarray(root, cuda.runtime.getDevice())
     return owner if root is value else ndarray(value, owner._number, owner)
 
@@ -452,6 +453,29 @@ special = SimpleNamespace(erf=_special(_erf), erfc=_special(_erfc))
 # ---- devices -------------------------------------------------------------------------------------
 
 
+class OutOfMemoryError(MemoryError):
+    """There is less memory than was asked for."""
+
+
+MEMORY = 2**30
+"""How much each device has, in bytes. A test may set it lower."""
+
+
+def _held():
+    """How many bytes are in use on the device in use."""
+    here = cuda.runtime.getDevice()
+    return sum(owner.nbytes for owner in list(_owners.values()) if owner._number == here)
+
+
+def _allocate(size):
+    """Where CuPy would find memory; NumPy has found some already, so this only looks whether."""
+    if MEMORY < 2**30 and size + _held() > MEMORY:
+        raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
+
+
+_allocator = [_allocate]
+
+
 class _Device:
     """One of two devices; ``with Device(1):`` makes it the one in use."""
 
@@ -470,10 +494,17 @@ class _Device:
     def synchronize(self):
         _wait()
 
+    @property
+    def mem_info(self):
+        return MEMORY - _held(), MEMORY
+
 
 cuda = SimpleNamespace(
     Device=_Device,
     device=SimpleNamespace(get_cublas_handle=lambda: 1),
+    memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    get_allocator=lambda: _allocator[0],
+    set_allocator=lambda allocator: _allocator.__setitem__(0, allocator),
     runtime=SimpleNamespace(
         getDevice=lambda: _Device.in_use[-1],
         getDeviceCount=lambda: 2,

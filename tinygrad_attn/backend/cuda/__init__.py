@@ -11,6 +11,7 @@ from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
 from .matmul import Matmul
+from .memory import explain_shortage
 from .spans import Spans, spans_of
 
 __all__ = ["CudaBackend", "register"]
@@ -29,6 +30,7 @@ class CudaBackend(Backend):
         self._special = special
         self._product = Matmul(cupy, cublas)
         self._spans = Spans()
+        explain_shortage(cupy, name)
 
     # ---- devices and transfers ---------------------------------------------------------------
 
