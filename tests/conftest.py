@@ -1,6 +1,5 @@
 """What all tests share: how many examples Hypothesis draws, and the devices to run on."""
 
-import importlib.util
 import os
 
 import pytest
@@ -11,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests side by side must no
 from tests import standin
 from tinygrad_attn import backend
 from tinygrad_attn.core import Op, Primitive, graph
+from tinygrad_attn.errors import DeviceError
 
 SLOW_MACHINES = [HealthCheck.too_slow]  # a busy machine is no mistake of the test
 settings.register_profile(
@@ -27,20 +27,28 @@ settings.register_profile(
 settings.load_profile("default")  # --hypothesis-profile=thorough comes later, and wins
 
 
-def devices():
-    """The CPU, the stand-in for a GPU, and "cuda" where CuPy is installed and finds one."""
-    found = ["cpu", standin.backend.name]
-    if importlib.util.find_spec("cupy") is None:
-        return found
-    import cupy
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+"""The device of tests that ``pytest -m gpu`` runs, and no other run."""
 
-    return [*found, "cuda"] if cupy.is_available() else found
+
+def devices():
+    """The CPU, the stand-in for a GPU, and, in a run of ``pytest -m gpu``, a real one."""
+    return ["cpu", standin.backend.name, GPU]
 
 
 @pytest.fixture(scope="session", params=devices())
 def device(request):
-    """Each device of this machine in turn: what takes this fixture runs once on every one."""
+    """Each device in turn: what takes this fixture runs once on every one."""
     return request.param
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none, and say what is missing."""
+    if item.get_closest_marker("gpu"):
+        try:
+            backend.get_backend("cuda")
+        except DeviceError as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

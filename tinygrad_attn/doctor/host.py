@@ -21,14 +21,14 @@ def python():
 
 def numpy():
     """The version of NumPy."""
-    return Finding("NumPy", get_backend("cpu").xp.__version__)
+    return Finding("NumPy", metadata.version("numpy"))
 
 
 def blas():
     """Which library multiplies matrices for NumPy, and on how many threads."""
     try:
-        config = get_backend("cpu").xp.show_config(mode="dicts")
-        library = config["Build Dependencies"]["blas"]
+        array_library = get_backend("cpu").xp
+        library = array_library.show_config(mode="dicts")["Build Dependencies"]["blas"]
         name, version = library["name"], library["version"]
     except (KeyError, TypeError):
         return Finding("BLAS", "of an unknown kind", None)
