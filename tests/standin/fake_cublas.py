@@ -15,7 +15,6 @@ from . import fake_cupy
 CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
 CUBLAS_GEMM_DEFAULT = -1
 CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F, CUBLAS_COMPUTE_32F_FAST_TF32 = 68, 70, 77
-CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16
 
 DTYPES = {0: "float32", 1: "float64", 2: "float16", 14: dtypes.bfloat16}  # by CUDA's numbers
 calls = []
@@ -23,7 +22,7 @@ calls = []
 
 
 def setMathMode(handle, mode):
-    assert (handle, mode) == (1, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)
+    assert (handle, mode) == (1, 16)  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
 
 
 def gemmEx(

@@ -24,6 +24,10 @@ from ..precision import matmul_precision
 __all__ = ["Matmul", "Operand", "Plan", "plan_matmul"]
 
 
+_WIDE_PARTIAL_SUMS = 16
+"""CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION, for which CuPy has no name."""
+
+
 class Operand(NamedTuple):
     """How cuBLAS is to read a matrix of the batch, counted in elements."""
 
@@ -201,8 +205,7 @@ class Matmul:
         """That of this thread and device, told to add partial sums up in float32 too."""
         handle = self.xp.cuda.device.get_cublas_handle()
         if handle not in self._settled:
-            mode = self.cublas.CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
-            self.cublas.setMathMode(handle, mode)
+            self.cublas.setMathMode(handle, _WIDE_PARTIAL_SUMS)
             self._settled.add(handle)
         return handle
 
