@@ -1,6 +1,5 @@
 """What all tests share: how many examples Hypothesis draws, and the devices to run on."""
 
-import importlib.util
 import os
 
 import pytest
@@ -9,6 +8,9 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests side by side must not fight for cores
 
 from tests import standin
+from tinygrad_attn import backend
+from tinygrad_attn.core import Op, Primitive, graph
+from tinygrad_attn.errors import DeviceError
 
 SLOW_MACHINES = [HealthCheck.too_slow]  # a busy machine is no mistake of the test
 settings.register_profile(
@@ -25,17 +27,34 @@ settings.register_profile(
 settings.load_profile("default")  # --hypothesis-profile=thorough comes later, and wins
 
 
-def devices():
-    """The CPU, the stand-in for a GPU, and "cuda" where CuPy is installed and finds one."""
-    found = ["cpu", standin.backend.name]
-    if importlib.util.find_spec("cupy") is None:
-        return found
-    import cupy
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+"""The device of tests that ``pytest -m gpu`` runs, and no other run."""
 
-    return [*found, "cuda"] if cupy.is_available() else found
+
+def devices():
+    """The CPU, the stand-in for a GPU, and, in a run of ``pytest -m gpu``, a real one."""
+    return ["cpu", standin.backend.name, GPU]
 
 
 @pytest.fixture(scope="session", params=devices())
 def device(request):
-    """Each device of this machine in turn: what takes this fixture runs once on every one."""
+    """Each device in turn: what takes this fixture runs once on every one."""
     return request.param
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none, and say what is missing."""
+    if item.get_closest_marker("gpu"):
+        try:
+            backend.get_backend("cuda")
+        except DeviceError as error:
+            pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Let no test that names a second GPU change the engine for those after it."""
+    monkeypatch.setattr(backend, "_in_use", {})
+    for place, name in ((Op, "__call__"), (Primitive, "__call__"), (graph, "_pull_back")):
+        monkeypatch.setattr(place, name, getattr(place, name))
+    monkeypatch.setattr(graph, "_copy", graph._copy)

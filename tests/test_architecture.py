@@ -27,7 +27,7 @@ FLOORS = [  # each may import from those above it here, and from its own
     ["optim"],
     ["models", "data"],
     ["train"],
-    ["viz"],
+    ["viz", "doctor"],
     ["__init__", "__main__"],
 ]
 LEVEL = {part: level for level, floor in enumerate(FLOORS) for part in floor}

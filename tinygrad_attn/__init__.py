@@ -27,6 +27,7 @@ from .backend.dtypes import (
     int64,
     uint8,
 )
+from .backend.precision import matmul_precision, set_matmul_precision
 from .checking import check_causality, check_module, check_padding, gradcheck
 from .core import (
     Tensor,

@@ -7,11 +7,13 @@ carried out.
 import argparse
 import sys
 
+from . import doctor
 from .checking import command as gradcheck
 from .errors import TinygradAttnError
 
 COMMANDS = {  # name -> (what it does, a module with add_arguments(parser) and run(arguments))
     "gradcheck": ("check the derivatives of a function: path.py:name", gradcheck),
+    "doctor": ("say what this machine has for CPU and GPU, and what to install", doctor),
 }
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "GraphError",
     "IndexRangeError",
     "NonFiniteError",
+    "OutOfMemoryError",
     "ShapeError",
     "TinygradAttnError",
     "WorkerError",
@@ -35,6 +36,10 @@ class DTypeError(TinygradAttnError, TypeError):
 
 class DeviceError(TinygradAttnError, RuntimeError):
     """Arrays on different devices in one op, or a device that this machine does not have."""
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """The memory of a GPU is full; the message says what was asked for, and what is free."""
 
 
 class GraphError(TinygradAttnError, RuntimeError):

@@ -1,6 +1,8 @@
 """What our code asks of CuPy exists, with the keywords that it passes: read from the sources.
 
-``cupy_api.json`` says what CuPy has; where CuPy itself is installed, that table is held against it.
+``cupy_api.json`` says what CuPy has; where CuPy itself is installed (the extra ``gpu-contract``,
+no GPU needed), that table is held against it, and so is all that the CUDA backend asks of devices,
+memory and cuBLAS.
 A name that only ``ta.ops`` has passes too, as ``namespace(x)`` is that for Tensors; that no raw
 array gets there is for ``test_ops_on_standin`` to find.
 """
@@ -77,7 +79,12 @@ def ops_take(name, keyword):
     return callable(op) and keyword in inspect.signature(op).parameters
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+WITH_CUPY = pytest.mark.skipif(
+    importlib.util.find_spec("cupy") is None, reason="CuPy is not installed"
+)
+
+
+@WITH_CUPY
 def test_the_table_is_true():
     from tests.standin import make_cupy_api
 
@@ -88,3 +95,71 @@ def test_the_table_is_true():
         for name, entry in API[section].items():
             assert now[section].get(name) == entry, f"{section}: {name}"
     assert set(API["constants"]) <= set(now["constants"])
+
+
+# ---- beyond arrays: devices, memory, cuBLAS ------------------------------------------------------
+
+
+def chains(root):
+    """The dotted names that the CUDA backend and the doctor ask of ``root``, without it."""
+    files = [*(PACKAGE / "backend" / "cuda").rglob("*.py"), PACKAGE / "doctor" / "gpu.py"]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            while isinstance(node, ast.Attribute):
+                names.append(node.attr)
+                node = node.value
+            if isinstance(node, ast.Name):
+                names.append(node.id)
+            names.reverse()
+            if root in names[:-1]:
+                yield ".".join(names[names.index(root) + 1 :])
+
+
+@WITH_CUPY
+def test_all_that_we_ask_of_devices_and_memory_exists():
+    import cupy
+
+    asked = {chain for root in ("xp", "cupy") for chain in chains(root)}
+    asked = {chain for chain in asked if chain.startswith("cuda.")}
+    asked |= {f"cuda.runtime.{chain}" for chain in chains("runtime")}
+    assert {"cuda.Device", "cuda.device.get_cublas_handle", "cuda.runtime.CUDA_R_32F"} <= asked
+    for chain in asked:
+        found = cupy
+        for name in chain.split("."):
+            assert hasattr(found, name), f"cupy.{chain}"
+            found = getattr(found, name)
+    assert {"id", "mem_info", "synchronize", "__enter__"} <= set(dir(cupy.cuda.Device))
+    assert {"device", "data", "base", "__dlpack__"} <= set(dir(cupy.ndarray))
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+
+
+@WITH_CUPY
+def test_cublas_takes_what_we_tell_it():
+    """From the text in the compiled module, which cannot be imported without cuBLAS itself."""
+    from tests.standin import fake_cublas
+
+    folder = Path(importlib.util.find_spec("cupy_backends").origin).parent / "cuda" / "libs"
+    (module,) = (
+        p for p in folder.iterdir() if p.name.startswith("cublas.") and "pyx" not in p.name
+    )
+    text = module.read_bytes().decode("latin-1")
+    asked = set(chains("cublas"))
+    assert {"gemmEx", "gemmStridedBatchedEx", "CUBLAS_COMPUTE_32F"} <= asked
+    for name in asked:
+        assert name in text, f"cublas.{name}"
+    for name in ("gemmEx", "gemmStridedBatchedEx", "setMathMode"):
+        said = text[text.index(f"{name}(intptr_t handle") :]
+        parameters = said[said.index("(") + 1 : said.index(")")].split(", ")
+        ours = inspect.signature(getattr(fake_cublas, name)).parameters
+        assert [parameter.split()[-1] for parameter in parameters] == list(ours), name
+
+
+@WITH_CUPY
+def test_every_signature_that_the_doctor_and_the_allocator_rely_on():
+    import cupy
+
+    error = cupy.cuda.memory.OutOfMemoryError(10, 20)
+    assert str(error).startswith("Out of memory allocating 10 bytes")
+    assert callable(cupy.cuda.get_allocator())
+    assert cupy.cuda.runtime.runtimeGetVersion() >= 12000

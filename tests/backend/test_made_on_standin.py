@@ -2,15 +2,17 @@
 
 import pytest
 
+from tests.conftest import GPU
 from tests.ops.made import MADE
 
 
+@pytest.mark.parametrize("device", ["standin", GPU])
 @pytest.mark.parametrize("name", MADE)
-def test_what_is_made_on_the_standin_equals_the_cpu(name):
-    there, here = MADE[name]("standin"), MADE[name]("cpu")
+def test_what_is_made_on_the_standin_equals_the_cpu(name, device):
+    there, here = MADE[name](device), MADE[name]("cpu")
     if isinstance(here, bool):
         assert there is here
         return
-    assert there.device == "standin:0"
+    assert there.device == f"{device}:0"
     assert there.dtype == here.dtype and there.shape == here.shape
     assert there.tolist() == here.tolist()

@@ -1,7 +1,7 @@
 """Every op on the stand-in for CuPy: values, first and second derivatives equal to the CPU's.
 
 An op that calls NumPy by name, asks CuPy for what it has not, or leaves something on the host,
-fails here.
+fails here. ``pytest -m gpu`` runs the same tests on a GPU.
 """
 
 import numpy as np
@@ -10,23 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_attn as ta
+from tests.conftest import GPU
 from tests.ops.test_every_op import CASES, check_values, draw_arrays, tensors
 from tests.standin import fake_cupy
 from tinygrad_attn.models.gpt import GPT, GPTConfig
 from tinygrad_attn.optim import AdamW
 from tinygrad_attn.trees import tensors_in
 
+DEVICES = pytest.mark.parametrize("device", ["standin", GPU])
 
+
+@DEVICES
 @pytest.mark.parametrize("case", CASES, ids=str)
 @settings(max_examples=4)
 @given(data=st.data())
-def test_an_op_on_the_standin_equals_the_cpu(case, data):
+def test_an_op_on_the_standin_equals_the_cpu(case, data, device):
     arrays = draw_arrays(case, data)
-    there = two_orders(case, tensors(arrays, device="standin"))
+    there = two_orders(case, tensors(arrays, device=device))
     here = two_orders(case, tensors(arrays))
     assert len(there) == len(here)
     for y, expected in zip(there, here):
-        assert y.device == "standin:0" and y.dtype == expected.dtype
+        assert y.device == f"{device}:0" and y.dtype == expected.dtype
         check_values(y, expected.numpy(), 1e-9)
 
 
@@ -66,8 +70,9 @@ def test_a_training_step_waits_for_nothing():
     assert fake_cupy.synchronizations == before
 
 
-def test_a_gpt_learns_and_speaks_on_the_standin_as_on_the_cpu():
-    assert life_of_a_gpt("standin") == pytest.approx(life_of_a_gpt("cpu"), rel=1e-5)
+@DEVICES
+def test_a_gpt_learns_and_speaks_on_the_standin_as_on_the_cpu(device):
+    assert life_of_a_gpt(device) == pytest.approx(life_of_a_gpt("cpu"), rel=1e-5)
 
 
 def life_of_a_gpt(device):

@@ -3,6 +3,6 @@
 from tinygrad_attn.backend import register_backend
 from tinygrad_attn.backend.cuda import CudaBackend
 
-from . import fake_cupy
+from . import fake_cublas, fake_cupy
 
-backend = register_backend(CudaBackend(fake_cupy, fake_cupy.special, name="standin"))
+backend = register_backend(CudaBackend(fake_cupy, fake_cupy.special, fake_cublas, "standin"))

@@ -12,13 +12,17 @@ that, this module does as CuPy does where the two libraries differ:
 - An array of indices wraps round when out of range, writes to one place race, and ``empty`` holds
   rubbish.
 - There are two devices, and only the one in use computes with its arrays.
+- ``launches`` counts what a GPU would be given to do: each kernel, product, copy and filling. Views
+  and ``empty`` are free.
 
 The functions are made when they are first asked for, by ``__getattr__`` below.
 """
 
+import ctypes
 import inspect
 import json
 import operator
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,9 +41,18 @@ synchronizations = 0
 """How often the program has waited for the GPU so far."""
 
 
+launches = Counter()
+"""What the GPU has been given to do so far, by the name of the function that gave it."""
+
+
 def _wait():
     global synchronizations
     synchronizations += 1
+
+
+def count_launch(name):
+    """Note one more launch; what stands in for a kernel of ours calls this too."""
+    launches[name] += 1
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -64,6 +77,7 @@ class ndarray:
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     device = property(lambda self: cuda.Device(self._number))
+    data = property(lambda self: SimpleNamespace(ptr=_address(self._host)))
     T = property(lambda self: _to_device(_to_host(self).T))
     mT = property(lambda self: _to_device(_to_host(self).mT))
 
@@ -119,7 +133,7 @@ class ndarray:
         return self.copy()
 
     def __getitem__(self, index):
-        return _to_device(_to_host(self)[_wrapped(index, self.shape)])
+        return _launched("getitem", _to_host(self)[_wrapped(index, self.shape)])
 
     def __setitem__(self, index, value):
         if not isinstance(value, ndarray) and not np.isscalar(value):
@@ -127,6 +141,7 @@ class ndarray:
         host, index, value = _to_host(self), _wrapped(index, self.shape), _to_host(value)
         while np.ndim(value) and len(value) == 1:
             value = value[0]
+        count_launch("setitem")
         if np.may_share_memory(host[index], host):  # slices, which name no place twice
             host[index] = value
         else:
@@ -162,8 +177,34 @@ def _to_device(value):
         root = root.base
     owner = _owners.get(id(root))
     if owner is None:
+        _allocator[0](root.nbytes)
         owner = _owners[id(root)] = ndarray(root, cuda.runtime.getDevice())
     return owner if root is value else ndarray(value, owner._number, owner)
+
+
+def _launched(name, value):
+    """Device arrays for what NumPy returned; a launch, unless it is only a view."""
+    before = len(_owners)
+    result = _to_device(value)
+    if len(_owners) > before:
+        count_launch(name)
+    return result
+
+
+def _address(host):
+    return host.__array_interface__["data"][0]
+
+
+def memory_at(address, size):
+    """``size`` bytes of the device in use from ``address`` on, to be read and written."""
+    for owner in list(_owners.values()):
+        start = _address(owner._host)
+        if start <= address < start + max(owner.nbytes, 1):
+            if address + size > start + owner.nbytes:
+                raise IndexError(f"{size} bytes from {address} on lead out of the array there")
+            _to_host(owner)  # refuses what is on another device
+            return np.frombuffer((ctypes.c_ubyte * size).from_address(address), np.uint8)
+    raise IndexError(f"there is no array at {address}")
 
 
 def _wrapped(index, shape):
@@ -244,7 +285,12 @@ def _function(name, parameters, compute, *bound):
         if name in _WAITING:
             _wait()
         result = _compute(compute, [*bound, *args], options)
-        return result if name in _ON_THE_HOST else _to_device(result)
+        if name in _ON_THE_HOST:
+            return result
+        if result is None or options.get("out") is not None:  # it wrote into an argument
+            count_launch(name)
+            return options.get("out")
+        return _launched(name, result)
 
     return call
 
@@ -304,6 +350,7 @@ class _Ufunc:
             raise TypeError(f"Wrong arguments {options}")
         if "dtype" not in options and isinstance(self._numpys, np.ufunc):
             self._check_dtypes(args[: self._numpys.nin])
+        count_launch(self.name)
         return _to_device(_compute(self._numpys, args, options))
 
     def _check_dtypes(self, args):
@@ -331,6 +378,7 @@ class _Ufunc:
             raise NotImplementedError(f"`cupy_{self.name}.at` is not supported yet")
         if self.name == "add" and a.dtype.char not in "ilILqQefd":
             raise TypeError(f"add.at does not support {a.dtype}")
+        count_launch(f"{self.name}.at")
         _race(_to_host(a), _wrapped(indices, a.shape), _to_host(b), self._numpys.at)
 
     def reduce(self, array, axis=0, dtype=None, out=None, keepdims=False):
@@ -375,7 +423,7 @@ for _pair in _OPERATORS.split():
 
 def array(obj, dtype=None, copy=True):
     """A copy on the device in use. To this function NumPy arrays and lists are welcome."""
-    return _to_device(np.array(obj._host if isinstance(obj, ndarray) else obj, dtype))
+    return _launched("array", np.array(obj._host if isinstance(obj, ndarray) else obj, dtype))
 
 
 def asarray(a, dtype=None):
@@ -400,7 +448,7 @@ def empty_like(prototype, dtype=None):
 def _special(compute):
     def call(x):
         host = _to_host(x)
-        return _to_device(compute(host.astype(float) if host.dtype == np.float16 else host))
+        return _launched("erf", compute(host.astype(float) if host.dtype == np.float16 else host))
 
     return call
 
@@ -409,6 +457,29 @@ special = SimpleNamespace(erf=_special(_erf), erfc=_special(_erfc))
 
 
 # ---- devices -------------------------------------------------------------------------------------
+
+
+class OutOfMemoryError(MemoryError):
+    """There is less memory than was asked for."""
+
+
+MEMORY = 2**30
+"""How much each device has, in bytes. A test may set it lower."""
+
+
+def _held():
+    """How many bytes are in use on the device in use."""
+    here = cuda.runtime.getDevice()
+    return sum(owner.nbytes for owner in list(_owners.values()) if owner._number == here)
+
+
+def _allocate(size):
+    """Where CuPy would find memory; NumPy has found some already, so this only looks whether."""
+    if MEMORY < 2**30 and size + _held() > MEMORY:
+        raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
+
+
+_allocator = [_allocate]
 
 
 class _Device:
@@ -429,12 +500,24 @@ class _Device:
     def synchronize(self):
         _wait()
 
+    @property
+    def mem_info(self):
+        return MEMORY - _held(), MEMORY
+
 
 cuda = SimpleNamespace(
     Device=_Device,
+    device=SimpleNamespace(get_cublas_handle=lambda: 1),
+    memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    get_allocator=lambda: _allocator[0],
+    set_allocator=lambda allocator: _allocator.__setitem__(0, allocator),
     runtime=SimpleNamespace(
         getDevice=lambda: _Device.in_use[-1],
         getDeviceCount=lambda: 2,
         CUDARuntimeError=RuntimeError,
+        CUDA_R_32F=0,
+        CUDA_R_64F=1,
+        CUDA_R_16F=2,
+        CUDA_R_16BF=14,
     ),
 )

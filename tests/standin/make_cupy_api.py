@@ -27,9 +27,9 @@ def functions():
 
 
 def ufuncs():
-    """{name: its loops}, such as {"sqrt": "e->e f->f d->d"}."""
+    """{name: its loops}, such as {"sqrt": "e->e f->f d->d"}; without those of bfloat16, E."""
     return {
-        name: " ".join(loop for loop in getattr(cupy, name).types if not set(loop) & set("FD"))
+        name: " ".join(loop for loop in getattr(cupy, name).types if not set(loop) & set("EFD"))
         for name in _shared_names()
         if isinstance(getattr(cupy, name), cupy.ufunc)
     }

@@ -21,18 +21,23 @@ __all__ = [
     "backend_of",
     "dtypes",
     "get_backend",
+    "in_one_place",
     "is_array",
     "namespace",
+    "on_device_of",
     "quiet",
     "register_backend",
     "register_namespace",
     "require_real",
+    "when_devices_differ",
 ]
 
 _namespaces = {}  # class of an array -> the module that computes with it
 array_types = {}  # class of an array -> its Backend
 _backends = {}  # device name without its number -> Backend
 _lazy = {"cuda": f"{__name__}.cuda"}  # backends whose library is imported when first asked for
+_in_use = {}  # backend -> the full name of the device that was named first, None after a second
+_when_devices_differ = []
 
 
 def register_namespace(array_type, module):
@@ -96,8 +101,34 @@ def get_backend(device):
             f'to("{device}"): unknown device "{device}"; known are {known} and numbered ones '
             '("cuda:1")'
         )
-    _backends[name].validate(str(device))
-    return _backends[name]
+    backend = _backends[name]
+    full = backend.validate(str(device))
+    if _in_use.setdefault(backend, full) not in (full, None):
+        _in_use[backend] = None
+        for action in _when_devices_differ:
+            action()
+    return backend
+
+
+def in_one_place(arrays):
+    """Whether all ``arrays`` are on one device. Their classes tell, unless a backend uses two."""
+    if len({type(array) for array in arrays}) > 1:
+        return False
+    if None not in _in_use.values():
+        return True
+    return len({backend_of(array).device_of(array) for array in arrays}) < 2
+
+
+def when_devices_differ(action):
+    """Call ``action()`` as soon as a second device of one backend is named; returns it."""
+    _when_devices_differ.append(action)
+    return action
+
+
+def on_device_of(array):
+    """A context manager: what is computed inside it is computed where ``array`` is."""
+    backend = backend_of(array)
+    return backend.on(backend.device_of(array))
 
 
 def array_from(value, device=None, where="tensor", dtype=None):

@@ -57,6 +57,16 @@ class Backend:
             )
         return device
 
+    def note_span(self, array, least, greatest):
+        """Take note that the whole numbers in a new array lie in least..greatest."""
+
+    def lies_within(self, array, low, end, but=None):
+        """Whether the whole numbers in ``array``, one at least, are all in low..end−1.
+
+        Those that equal ``but`` may be passed over. A False may be more careful than need be.
+        """
+        return int(array.min()) >= low and int(array.max()) < end
+
     def synchronize(self):
         """Wait until all work given to the device is done. A CPU is never behind."""
 

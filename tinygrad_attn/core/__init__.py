@@ -3,9 +3,10 @@
 Read in this order: ``graph`` (the tape), ``tensor`` (what rides on it), ``op`` and ``primitive``
 (how an op is called and recorded), ``plan`` (how it is walked back), ``fused`` (kernels with a
 spec), ``autograd`` (what users ask), ``autocast`` (the dtypes that ops compute in), ``scopes``
-(for tools: what an op is a part of).
+(for tools: what an op is a part of). ``devices`` matters to those with two GPUs.
 """
 
+from . import devices
 from .autocast import autocast
 from .autograd import backward, grad
 from .fused import Fused, fused

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..backend import namespace, quiet
+from ..backend import namespace, on_device_of, quiet
 from ..errors import DTypeError, GraphError, ShapeError
 from .graph import changed_mode, walk
 from .tensor import Tensor, as_gradient, check_gradient
@@ -108,7 +108,8 @@ def _seeds(where, tensors, gradients, create_graph):
                     f"{where}: the output has shape {y.shape}, so there is no single gradient; "
                     "reduce it to a scalar, or give the gradient of what is computed from it"
                 )
-            g = Tensor(namespace(y.data).ones_like(y.data))
+            with on_device_of(y.data):
+                g = Tensor(namespace(y.data).ones_like(y.data))
         check_gradient(where, g, y)
         g = g if create_graph else g.data
         seeds[y.node] = seeds[y.node] + g if y.node in seeds else g

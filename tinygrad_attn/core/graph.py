@@ -18,7 +18,7 @@ from contextlib import ContextDecorator, suppress
 from contextvars import ContextVar
 from functools import wraps
 from inspect import isgeneratorfunction
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ _clock = itertools.count(1)
 _last_write = 0  # the latest write anywhere: most graphs are younger, and need look no further
 _written = {}  # id of a buffer's owner -> when it was last written
 
+_copy = methodcaller("copy")
 _FREED = object()  # stands in for the saved arrays of a node that has let them go
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -231,7 +232,7 @@ def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph
                     gradient = hook(node, gradient)
             is_target = node.op is None if targets is None else node in targets
             if is_target:
-                results[node] = gradient if node in ours else gradient.copy()
+                results[node] = gradient if node in ours else _copy(gradient)
         if node.op is None or node in stop or not (wanted is None or _goes_on(node, wanted)):
             continue  # nothing behind it is asked for
         if gradient is not None:

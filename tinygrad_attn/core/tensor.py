@@ -6,7 +6,7 @@ wants any. Its operators and methods are ordinary ops; ``ops/methods.py`` gives 
 in one visible table.
 """
 
-from ..backend import backend_of, dtypes, get_backend, is_array, namespace
+from ..backend import backend_of, dtypes, get_backend, is_array, namespace, on_device_of
 from ..errors import DeviceError, DTypeError, GraphError, ShapeError
 from .graph import leaf, mark_written
 
@@ -343,5 +343,6 @@ def check_gradient(where, gradient, tensor):
 
 def write(tensor, array):
     """Replace the values of ``tensor`` in place, and note it; for optimizers and initializers."""
-    tensor.data[...] = array
+    with on_device_of(tensor.data):
+        backend_of(tensor.data).index_put(tensor.data, ..., array)
     mark_written(tensor.data)

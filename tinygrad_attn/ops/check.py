@@ -3,7 +3,7 @@
 import functools
 import math
 
-from ..backend import array_from, dtypes, is_array, quiet
+from ..backend import array_from, dtypes, in_one_place, is_array, quiet
 from ..core import Tensor
 from ..core.autocast import RULES
 from ..core.graph import mode
@@ -60,10 +60,10 @@ def as_tensors(where, **operands):
     Raises: as ``as_tensor``; DeviceError where they are in two places.
     """
     tensors = {name: x for name, x in operands.items() if isinstance(x, Tensor)}
-    kinds = {type(x.data) for x in tensors.values()}
-    if len(kinds) == 1 and len(tensors) == len(operands):
-        return _precise(where, list(operands.values()))
-    if len(kinds) > 1:
+    if in_one_place([x.data for x in tensors.values()]):
+        if len(tensors) == len(operands):
+            return _precise(where, list(operands.values()))
+    else:
         places = ", ".join(f'{name} is on "{x.device}"' for name, x in tensors.items())
         raise DeviceError(
             f"{where}: {places}; nothing moves by itself: bring them together with .to(device)"

@@ -271,11 +271,12 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     if dtype is None:
         dtype = dtypes.float32 if float in map(type, (start, stop, step)) else dtypes.int64
     count = math.ceil((stop - start) / step)
-    if count > 0:
-        array_from([start, start + (count - 1) * step], None, "arange", dtype)
-    return _make(
-        "arange", lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device
-    )
+    ends = [start, start + (count - 1) * step] if count > 0 else []
+    ends = array_from(ends, None, "arange", dtype)
+    x = _make("arange", lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device)
+    if count > 0 and x.dtype.kind in "iu":
+        backend_of(x.data).note_span(x.data, int(ends.min()), int(ends.max()))
+    return x
 
 
 def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device="cpu"):

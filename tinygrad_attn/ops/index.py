@@ -9,7 +9,7 @@ they mean.
 The index of each is in the one form to which ``position.py`` brings whatever the user wrote.
 """
 
-from ..backend import backend_of, dtypes, is_array, namespace
+from ..backend import backend_of, dtypes, is_array, namespace, on_device_of
 from ..core import Tensor, primitive
 from ..core.graph import is_grad_enabled, mark_written
 from ..errors import DTypeError, GraphError, ShapeError
@@ -180,9 +180,10 @@ def setitem(x, index, values):
         written = overwrite(x, index, values, distinct, "setitem")
         x.data, x.node = written.data, written.node
         return
-    if not _is_writeable(x.data):
-        x.data = x.data.copy()
-    _write("setitem", x.data, index, values.data if isinstance(values, Tensor) else values)
+    with on_device_of(x.data):
+        if not _is_writeable(x.data):
+            x.data = x.data.copy()
+        _write("setitem", x.data, index, values.data if isinstance(values, Tensor) else values)
     mark_written(x.data)
 
 

@@ -4,7 +4,16 @@ NumPy raises for a position that is out of range, an array library for GPUs wrap
 and then a model learns from the wrong row. So every index is looked through here, on every device.
 """
 
-from ..backend import array_from, backend_of, dtypes, get_backend, is_array, namespace
+from ..backend import (
+    array_from,
+    backend_of,
+    dtypes,
+    get_backend,
+    in_one_place,
+    is_array,
+    namespace,
+    on_device_of,
+)
 from ..core import Tensor
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError
 from .join import common_shape
@@ -32,7 +41,8 @@ def resolve(where, x, index):
         if axis == len(shape) or not (
             type(part) is slice or (type(part) is int and -shape[axis] <= part < shape[axis])
         ):
-            return _look_through(where, x, parts)
+            with on_device_of(x.data):
+                return _look_through(where, x, parts)
     return parts, True
 
 
@@ -109,17 +119,19 @@ def index_array(where, part, x):
     if isinstance(part, Tensor):
         array = part.data
     elif type(part) is type(x.data):
-        array = part.copy()
+        with on_device_of(part):
+            array = part.copy()
     else:
         array = array_from(part, x.device, where)
         if isinstance(part, (list, tuple)) and not array.size:
-            array = array.astype(dtypes.int64)
+            with on_device_of(array):
+                array = array.astype(dtypes.int64)
     if array.dtype.kind not in "iub":
         raise DTypeError(
             f"{where}: an index is {array.dtype} of shape {tuple(array.shape)}; it must be whole "
             "numbers or booleans, slices, None or ..."
         )
-    if backend_of(array) is not backend_of(x.data):
+    if not in_one_place([array, x.data]):
         home = backend_of(array).device_of(array)
         raise DeviceError(
             f'{where}: x is on "{x.device}" but an index is on "{home}"; move one with .to(device)'
@@ -157,10 +169,13 @@ def check_axis(where, positions, x, axis, spot):
 
 def check_range(where, positions, low, end, spot, span):
     """Raise IndexRangeError naming the first position outside low..end−1, if there is one."""
-    outside = (positions < low) | (positions >= end)
-    if bool(outside.any()):
-        host = backend_of(positions).to_host
-        first = int(host(outside).reshape(-1).argmax())
+    if not positions.size or backend_of(positions).lies_within(positions, low, end):
+        return
+    host = backend_of(positions).to_host
+    with on_device_of(positions):
+        outside = host((positions < low) | (positions >= end))
+    if outside.any():
+        first = int(outside.reshape(-1).argmax())
         place = tuple(int(i) for i in get_backend("cpu").xp.unravel_index(first, positions.shape))
         raise _out_of_range(where, int(host(positions)[place]), f"{spot}{place}", span)
 

@@ -119,7 +119,7 @@ def whole_positions(where, name, positions, *beside):
     positions = as_tensor(positions, *beside, where=where)
     if positions.dtype.kind not in "iu":
         raise DTypeError(f"{where}: {name} are {positions.dtype}; positions are whole numbers")
-    return positions.astype(dtypes.int64)
+    return positions if positions.dtype == dtypes.int64 else positions.astype(dtypes.int64)
 
 
 def fit_positions(where, positions, x):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from ..backend import backend_of, namespace
+from ..backend import backend_of, namespace, on_device_of
 from ..core import Tensor
 from ..core.graph import owner
 from ..errors import DTypeError, ShapeError
@@ -62,22 +62,23 @@ class Adam(Optimizer):
             runs.setdefault(key, (group, []))[1].append((i, p, g))
         for (_, done, *_), (group, run) in runs.items():
             numbers, ps, gs = zip(*run)
-            m, v = self._means(numbers, gs)
-            beta1, beta2 = map(float, group["betas"])
-            advance = backend_of(m).kernels.get("adam", adam_step)
-            advance(
-                ps,
-                gs,
-                m,
-                v,
-                step=done + 1,
-                lr=float(group["lr"]),
-                beta1=beta1,
-                beta2=beta2,
-                eps=float(group["eps"]),
-                decay=float(group["weight_decay"]),
-                is_decoupled=self.is_decoupled,
-            )
+            with on_device_of(gs[0]):
+                m, v = self._means(numbers, gs)
+                beta1, beta2 = map(float, group["betas"])
+                advance = backend_of(m).kernels.get("adam", adam_step)
+                advance(
+                    ps,
+                    gs,
+                    m,
+                    v,
+                    step=done + 1,
+                    lr=float(group["lr"]),
+                    beta1=beta1,
+                    beta2=beta2,
+                    eps=float(group["eps"]),
+                    decay=float(group["weight_decay"]),
+                    is_decoupled=self.is_decoupled,
+                )
             for i in numbers:
                 self.state[i]["step"] = done + 1
 
@@ -93,9 +94,7 @@ class Adam(Optimizer):
         first = owners[0]
         if all(flat is first for flat in owners) and getattr(first, "shape", None) == (2, size):
             return first
-        backend = backend_of(gs[0])
-        with backend.on(backend.device_of(gs[0])):
-            flat = backend.xp.zeros((2, size), dtype=gs[0].dtype)
+        flat = namespace(gs[0]).zeros((2, size), dtype=gs[0].dtype)
         start = 0
         for state, g in zip(states, gs):
             for row, name in zip(flat, ("exp_avg", "exp_avg_sq")):

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Iterable
 
-from ..backend import array_from, backend_of, dtypes, namespace, quiet
+from ..backend import array_from, backend_of, dtypes, namespace, on_device_of, quiet
 from ..core import Tensor
 from ..core.scopes import scoped
 from ..errors import DTypeError, NonFiniteError, ShapeError
@@ -42,6 +42,11 @@ def clip_grad_norm_(
     parameters = _with_gradients("clip_grad_norm_", parameters)
     if not parameters:
         return Tensor(array_from(0.0))
+    with on_device_of(parameters[0].data):
+        return _clip(parameters, max_norm, norm_type, error_if_nonfinite)
+
+
+def _clip(parameters, max_norm, norm_type, error_if_nonfinite):
     norm = _norm([p.grad.data for p in parameters], norm_type)
     if error_if_nonfinite and not math.isfinite(float(norm)):
         raise NonFiniteError(
@@ -64,7 +69,8 @@ def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float):
     check_numbers("clip_grad_value_", clip_value=clip_value)
     bound = float(clip_value)  # a NumPy number would widen the gradients
     for p in _with_gradients("clip_grad_value_", parameters):
-        p.grad = _tensor(namespace(p.data).clip(p.grad.data, -bound, bound))
+        with on_device_of(p.data):
+            p.grad = _tensor(namespace(p.data).clip(p.grad.data, -bound, bound))
 
 
 def _with_gradients(where, parameters):

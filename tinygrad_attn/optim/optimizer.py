@@ -8,7 +8,7 @@ parameters are.
 
 from collections.abc import Iterable
 
-from ..backend import array_from, backend_of, dtypes, is_array, quiet
+from ..backend import array_from, backend_of, dtypes, in_one_place, is_array, on_device_of, quiet
 from ..core import Tensor
 from ..core.graph import mark_written
 from ..core.scopes import scoped
@@ -125,7 +125,8 @@ class Optimizer:
         for i, group, p in self._numbered():
             if p.grad is not None:
                 self._check_home(p, self.state.get(i, {}))
-                ready.append((i, group, p.data, _wide(p.grad.data)))
+                with on_device_of(p.data):
+                    ready.append((i, group, p.data, _wide(p.grad.data)))
         self._update_all(ready)
         for _, _, array, _ in ready:
             mark_written(array)
@@ -134,7 +135,8 @@ class Optimizer:
         """Change the parameters, given (number, group, its array, its gradient) of each."""
         for i, group, p, g in ready:
             state = self.state.get(i, {})
-            self._update(p, g, state, group)
+            with on_device_of(p):
+                self._update(p, g, state, group)
             if state:
                 self.state[i] = state
 
@@ -165,7 +167,7 @@ class Optimizer:
     def _check_home(self, p, state):
         """Raise DeviceError where the parameter has left what is remembered of it behind."""
         for remembered in state.values():
-            if type(remembered) is not type(p.data) and is_array(remembered):
+            if is_array(remembered) and not in_one_place([remembered, p.data]):
                 raise DeviceError(
                     f'{type(self).__name__}: a parameter of shape {p.shape} is on "{p.device}" but '
                     "its state is not; move the model before the first step, or afterwards call "

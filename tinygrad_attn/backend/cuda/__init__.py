@@ -10,6 +10,9 @@ import math
 from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
+from .matmul import Matmul
+from .memory import explain_shortage
+from .spans import Spans, spans_of
 
 __all__ = ["CudaBackend", "register"]
 
@@ -17,14 +20,17 @@ __all__ = ["CudaBackend", "register"]
 class CudaBackend(Backend):
     """CuPy arrays in the memory of a GPU.
 
-    The modules ``cupy`` and ``cupyx.scipy.special`` are handed in, so that where there is no GPU
-    the tests can run this very class on a stand-in.
+    The modules ``cupy``, ``cupyx.scipy.special`` and ``cupy_backends.cuda.libs.cublas`` are handed
+    in, so that where there is no GPU the tests can run this very class on stand-ins.
     """
 
-    def __init__(self, cupy, special, name="cuda"):
+    def __init__(self, cupy, special, cublas, name="cuda"):
         self.xp, self.name = cupy, name
         self.array_type = cupy.ndarray
         self._special = special
+        self._product = Matmul(cupy, cublas)
+        self._spans = Spans()
+        explain_shortage(cupy, name)
 
     # ---- devices and transfers ---------------------------------------------------------------
 
@@ -35,11 +41,34 @@ class CudaBackend(Backend):
         return self.xp.cuda.Device(self._number(device))
 
     def from_host(self, array, device):
+        """Copy a NumPy array to a GPU, without waiting for it.
+
+        CuPy first copies into page-locked memory of its own, from which the GPU fetches by itself
+        while the program runs on; so the array may be changed at once.
+        """
         with self.on(device):
-            return self.xp.array(array)
+            there = self.xp.array(array)
+        if array.dtype.kind in "iu":
+            self._spans.note(there, spans_of(array))
+        return there
 
     def to_host(self, array):
         return self.xp.asnumpy(array)
+
+    def note_span(self, array, least, greatest):
+        self._spans.note(array, [(least, greatest)])
+
+    def lies_within(self, array, low, end, but=None):
+        """Whether all are in low..end−1, or equal ``but``; what came from the host is not asked."""
+        spans = self._spans.of(array)
+        if spans is None:
+            with self.on(self.device_of(array)):
+                ends = self.xp.stack([array.min(), array.max()])
+            spans = [tuple(self.to_host(ends).tolist())]
+        return all(
+            (low <= least and greatest < end) or least == greatest == but
+            for least, greatest in spans
+        )
 
     def synchronize(self):
         self.xp.cuda.Device().synchronize()
@@ -63,32 +92,17 @@ class CudaBackend(Backend):
 
     def device_count(self):
         """How many GPUs there are. Raises: DeviceError where there is none, or no driver for it."""
-        runtime = self.xp.cuda.runtime
-        try:
-            count = runtime.getDeviceCount()
-        except runtime.CUDARuntimeError as error:
-            raise self._nothing_there(error) from error
-        if count == 0:
-            raise self._nothing_there("the driver finds none")
-        return count
-
-    def _nothing_there(self, reason):
-        return DeviceError(
-            f'to("{self.name}"): no GPU can be used: {reason}; '
-            'install or update the NVIDIA driver, or stay on "cpu"'
-        )
+        return device_count(self.xp, self.name)
 
     # ---- arithmetic --------------------------------------------------------------------------
 
     def matmul(self, a, b):
-        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32.
+        """Matrix product by NumPy's rules, 16-bit floats accumulated in float32: see ``matmul.py``.
 
-        A stack times one matrix, (…, n, k) @ (k, m), is one tall product, (…·n, k) @ (k, m). CuPy
-        would multiply the stack one by one, each with its own copy of the right-hand side.
+        Whole numbers, and the complex ones of the gradient checker, CuPy multiplies by itself.
         """
-        if a.ndim > 2 and b.ndim == 2 and a.shape[-1] == b.shape[0]:
-            rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-            return super().matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
+        if self._product.takes(a, b):
+            return self._product(a, b)
         return super().matmul(a, b)
 
     def erf(self, x):
@@ -110,6 +124,7 @@ class CudaBackend(Backend):
         bits from run to run. Here the values are sorted by the row that they go to, those of each
         row are summed, and every row of the target gets one addition.
         """
+        self._spans.forget(target)
         if _repeats_nothing(index):
             target[index] += values
             return
@@ -121,8 +136,15 @@ class CudaBackend(Backend):
     def index_put(self, target, index, values):
         """``target[index] = values`` in place, where of repeated indices the last one stays.
 
-        In CuPy any of them may. So every writer to a row is given the value of the last.
+        In CuPy any of them may. So every writer to a row is given the value of the last. And to
+        put one number wherever a mask holds, nobody needs to wait for how many places that are.
         """
+        self._spans.forget(target)
+        mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        if _kind(mask) == "b" and dtypes.is_scalar(values):
+            mask = mask.reshape(mask.shape + (1,) * (target.ndim - mask.ndim))
+            self.xp.copyto(target, values, where=mask)
+            return
         if not _repeats_nothing(index):
             rows, values, _ = self._destinations(target, index, values)
             if rows.size:
@@ -172,6 +194,20 @@ class CudaBackend(Backend):
         return xp.where((rows[ends] == wanted)[:, None], sums[ends], 0)
 
 
+def device_count(cupy, name="cuda"):
+    """How many GPUs there are. Raises: DeviceError where there is none, or no driver for it."""
+    runtime, reason = cupy.cuda.runtime, "the driver finds none"
+    try:
+        if count := runtime.getDeviceCount():
+            return count
+    except runtime.CUDARuntimeError as error:
+        reason = error
+    raise DeviceError(
+        f'to("{name}"): no GPU can be used: {reason}; '
+        'install or update the NVIDIA driver, or stay on "cpu"'
+    )
+
+
 def _repeats_nothing(index):
     """Whether an index consists of slices, numbers and masks, which name no place twice."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -194,10 +230,22 @@ def register():
         from cupyx.scipy import special
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError)
-        what = "is not installed" if missing else f"cannot be imported: {error}"
-        raise DeviceError(
-            f'to("cuda"): CuPy {what}; pip install \'tinygrad-attn[cuda13]\', or stay on "cpu"'
-        ) from error
-    backend = CudaBackend(cupy, special)
-    backend.device_count()
-    register_backend(backend)
+        raise _unusable("is not installed" if missing else _why(error)) from error
+    device_count(cupy)
+    try:
+        from cupy_backends.cuda.libs import cublas
+    except ImportError as error:
+        raise _unusable(_why(error)) from error
+    register_backend(CudaBackend(cupy, special, cublas))
+
+
+def _why(error):
+    """The first line of what an import failed with: the rest lists folders."""
+    first_line = str(error).partition("\n")[0]
+    return f"cannot be imported: {first_line}"
+
+
+def _unusable(what):
+    return DeviceError(
+        f'to("cuda"): CuPy {what}; pip install \'tinygrad-attn[cuda13]\', or stay on "cpu"'
+    )

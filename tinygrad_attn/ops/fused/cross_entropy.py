@@ -1,6 +1,6 @@
 """cross_entropy: how surprised a model is by what came next, in nats."""
 
-from ...backend import dtypes, namespace
+from ...backend import backend_of, dtypes, namespace
 from ...core import fused
 from ...errors import DTypeError, ShapeError
 from ..check import as_tensors, normalize_axis, probability, whole_number
@@ -66,7 +66,7 @@ def _surprise(logits, target, share=None, *, smoothing, ignore_index, reduction)
         if everywhere is not None:
             gx -= (g * everywhere).astype(gx.dtype)[:, None] * shares
         gx[rows, safe] -= (g * at_target).astype(gx.dtype)
-        gx[~kept] = 0
+        backend_of(gx).index_put(gx, ~kept, 0)
         return (gx,)
 
     y, total = _reduced(loss, count, reduction)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ...backend import is_array, namespace
+from ...backend import is_array, namespace, on_device_of
 from ...backend.random import keep_at, keep_mask
 from ...core import Tensor, fused
 from ..check import as_float, probability
@@ -34,7 +34,8 @@ class Drop(NamedTuple):
     def keep(self, like):
         """The boolean mask in the shape of ``like``, True = survives."""
         raw = like if is_array(like) else like.data
-        mask = keep_mask(namespace(raw), raw.shape, self.rate, self.key)
+        with on_device_of(raw):
+            mask = keep_mask(namespace(raw), raw.shape, self.rate, self.key)
         return mask if raw is like else Tensor(mask)
 
     def keep_part(self, like, full, places):

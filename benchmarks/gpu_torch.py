@@ -1,0 +1,103 @@
+"""PyTorch, in eager mode, as ``benchmarks.gpu`` measures it: the same work as in ``gpu_ours``."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+DEVICE = "cuda"
+
+
+def synchronize():
+    """Wait until all is done."""
+    torch.cuda.synchronize()
+
+
+def copy(rows, width):
+    """One array into another."""
+    x, y = torch.zeros(rows, width, device=DEVICE), torch.zeros(rows, width, device=DEVICE)
+    return lambda: y.copy_(x)
+
+
+def op(name, rows, width):
+    """One op over rows of float32, forward."""
+    x = torch.randn(rows, width, device=DEVICE)
+    ones, ids = torch.ones(width, device=DEVICE), torch.randint(0, width, (rows,), device=DEVICE)
+    return {
+        "softmax": lambda: functional.softmax(x, dim=-1),
+        "layer_norm": lambda: functional.layer_norm(x, (width,), ones, ones),
+        "gelu": lambda: functional.gelu(x),
+        "cross_entropy": lambda: functional.cross_entropy(x, ids),
+    }[name]
+
+
+def step(vocabulary, length, layers, heads, width, batch, tf32=False):
+    """A whole step of training, the batch sent anew each time, the loss not read."""
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    model = GPT(vocabulary, length, layers, heads, width).to(DEVICE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ids = torch.randint(0, vocabulary, (batch, length + 1))
+
+    def work():
+        inputs, targets = ids[:, :-1].to(DEVICE), ids[:, 1:].to(DEVICE)
+        optimizer.zero_grad()
+        logits = model(inputs)
+        functional.cross_entropy(logits.reshape(-1, vocabulary), targets.reshape(-1)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return work
+
+
+def attention(length, heads, width, back):
+    """Causal attention in float16."""
+    q, k, v = (
+        torch.randn(1, heads, length, width, device=DEVICE, dtype=torch.float16, requires_grad=back)
+        for _ in range(3)
+    )
+    seed = torch.ones_like(q, requires_grad=False)
+
+    def work():
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if back:
+            torch.autograd.grad(y, [q, k, v], seed)
+
+    return work
+
+
+class GPT(nn.Module):
+    """The model of ``models/gpt.py``, layer by layer."""
+
+    def __init__(self, vocabulary, length, layers, heads, width):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(Block(heads, width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, ids):
+        """Logits (B, T, V) of ids (B, T)."""
+        x = self.tokens(ids) + self.positions.weight[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return functional.linear(self.norm(x), self.tokens.weight)
+
+
+class Block(nn.Module):
+    """Attention, then the mlp, each added to what it read."""
+
+    def __init__(self, heads, width):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        """(B, T, D) → (B, T, D)."""
+        h = self.norm1(x)
+        q, k, v = (
+            f(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for f in (self.query, self.key, self.value)
+        )
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).flatten(-2))
+        return x + self.down(functional.gelu(self.up(self.norm2(x)), approximate="tanh"))

@@ -1,0 +1,81 @@
+"""What the doctor looks at on the host: Python, NumPy and its BLAS, MPI; and that the CPU works."""
+
+import ctypes
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from ..backend import get_backend
+from ..core import grad
+from ..ops import tensor
+from .findings import Finding, one_line
+
+__all__ = ["blas", "cpu", "mpi", "numpy", "python"]
+
+
+def python():
+    """The interpreter."""
+    return Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+
+
+def numpy():
+    """The version of NumPy."""
+    return Finding("NumPy", metadata.version("numpy"))
+
+
+def blas():
+    """Which library multiplies matrices for NumPy, and on how many threads."""
+    try:
+        array_library = get_backend("cpu").xp
+        library = array_library.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        name, version = library["name"], library["version"]
+    except (KeyError, TypeError):
+        return Finding("BLAS", "of an unknown kind", None)
+    return Finding("BLAS", f"{name} {version}, {_threads()}")
+
+
+def _threads():
+    """The number of threads, from OpenBLAS itself where that came with NumPy."""
+    cores = f"{os.cpu_count()} cores"
+    folder = Path(get_backend("cpu").xp.__file__).parent
+    for path in [*folder.parent.glob("numpy.libs/*openblas*"), *folder.glob(".dylibs/*openblas*")]:
+        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads"):
+            try:
+                return f"{getattr(ctypes.CDLL(str(path)), name)()} threads on {cores}"
+            except (AttributeError, OSError):
+                continue
+    said = os.environ.get("OMP_NUM_THREADS")
+    return f"OMP_NUM_THREADS={said}, {cores}" if said else f"threads of its own choice on {cores}"
+
+
+def cpu():
+    """Whether a gradient comes out right on the CPU."""
+    try:
+        x = tensor([1.0, 2.0], requires_grad=True)
+        found = grad((x * x).sum(), x).tolist()
+    except Exception as error:  # whatever it is, it is what the doctor has been asked to find
+        return Finding("CPU", f"fails: {one_line(error)}", False, "install NumPy anew")
+    if found != [2.0, 4.0]:
+        return Finding("CPU", f"says that the slope of x² at 1 and 2 is {found}", False)
+    return Finding("CPU", "works")
+
+
+def mpi():
+    """mpi4py and the MPI under it, for training on several processes."""
+    try:
+        version = metadata.version("mpi4py")
+    except metadata.PackageNotFoundError:
+        advice = "for several processes: pip install 'tinygrad-attn[mpi]'"
+        return Finding("MPI", "mpi4py is not installed", None, advice)
+    try:
+        import mpi4py
+
+        mpi4py.rc.initialize = False  # only to ask for its name
+        from mpi4py import MPI
+
+        library = one_line(MPI.Get_library_version())
+    except Exception as error:  # a broken MPI fails in its own ways, RuntimeError among them
+        advice = "mpi4py finds no MPI: pip install mpich"
+        return Finding("MPI", f"mpi4py {version}: {one_line(error)}", False, advice)
+    return Finding("MPI", f"mpi4py {version} over {library}")
