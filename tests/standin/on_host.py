@@ -39,7 +39,8 @@ FLAGS = (
 _BOUNDS = r"(?:__launch_bounds__\([^)]*\)\s*)?"
 _KERNEL = re.compile(rf'extern "C" __global__\s+{_BOUNDS}void\s+{_BOUNDS}(?!__launch_)(\w+)\s*\(')
 _DYNAMIC = re.compile(
-    r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+|alignas\(\d+\)\s+)?([\w:<> ]+?)\s+(\w+)\s*\[\s*\]"
+    r"extern\s+__shared__\s+(?:(?:__align__|alignas)\(\d+\)\s+)?"
+    r"([\w:<> ]+?)\s+(\w+)\s*\[\s*\]"
 )
 _LAUNCHER = """
 extern "C" const char* signature_{name}() {{ return cuda_on_host::signature({name}); }}
@@ -145,7 +146,7 @@ class RawKernel:
 
     def _check_elements(self, i, dtype, parameter):
         kind, size = parameter[1], int(parameter[2:])
-        of_bytes = kind == "u" and size == 1 and dtype == bool
+        of_bytes = kind == "u" and size == 1 and dtype.kind == "b"
         is_right = kind == dtype.kind and size == dtype.itemsize
         if not (is_right or of_bytes or kind == "v" or (kind == "s" and dtype.kind in "fV")):
             self._refuse(f"argument {i} is an array of {dtype}, its parameter is {parameter}")

@@ -103,7 +103,12 @@ class Fused(Op):
 
 @quiet
 def _in_float32(kernel, arrays, options):
-    """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
+    """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in.
+
+    A kernel with the attribute ``takes_halves`` sees to that itself, where it reads and writes.
+    """
+    if getattr(kernel, "takes_halves", False):
+        return kernel(*arrays, **options)
     halves = [is_array(a) and dtypes.is_half(a.dtype) for a in arrays]
     if True not in halves:
         return kernel(*arrays, **options)

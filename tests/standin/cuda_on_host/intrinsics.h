@@ -3,7 +3,8 @@
 // Fast approximations err as on a GPU where that is known: __expf(x) is 2 to the rounded x·log2 e.
 #pragma once
 
-#include <cmath>
+#include <math.h>  // with the overloads for float, which <cmath> alone keeps in std
+#include <stdlib.h>
 #include <type_traits>
 
 #include "scheduler.h"
@@ -218,6 +219,14 @@ inline double __dmul_rn(double x, double y) { return x * y; }
 inline float __saturatef(float x) { return x > 0 ? fminf(x, 1) : 0; }
 inline float normcdff(float x) { return float(0.5 * erfc(-x * M_SQRT1_2)); }
 inline double normcdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
+
+inline double erfcx(double x) {  // exp(x²)·erfc(x); far out the first terms of its series
+    if (x < 25) return exp(x * x) * erfc(x);
+    double r = 1 / (2 * x * x);
+    return (1 - r * (1 - 3 * r * (1 - 5 * r))) / (x * 1.7724538509055160273);
+}
+inline float erfcx(float x) { return float(erfcx(double(x))); }
+inline float erfcxf(float x) { return erfcx(x); }
 
 inline int __float_as_int(float x) { return cuda_on_host::bits<int>(x); }
 inline unsigned __float_as_uint(float x) { return cuda_on_host::bits<unsigned>(x); }

@@ -1,0 +1,26 @@
+"""Cross entropy: one kernel forward, one backward, and never a second matrix of probabilities."""
+
+from .. import dtypes, namespace
+from .launch import contiguous, over_rows, real
+
+__all__ = ["surprise"]
+
+
+def surprise(logits, target, share, *, smoothing):
+    """(N, V) logits and N targets, −1 for ignored rows, to N losses; ``share`` weighs classes."""
+    xp, dtype = namespace(logits), logits.dtype
+    rows, n = logits.shape
+    logits, share = contiguous(logits), contiguous(share, dtype)
+    target = contiguous(target, dtypes.int64)
+    share_sum = xp.sum(share, dtype=real(dtype)) if smoothing else None
+    losses, log_sums = xp.empty(rows, dtype=dtype), xp.empty(rows, dtype=real(dtype))
+    given = (logits, target, share, share_sum)
+    over_rows("cross_entropy.cu", "cross_entropy", (*given, losses, log_sums), rows, n, smoothing)
+
+    def backward(g):
+        gx = xp.empty(logits.shape, dtype=dtype)
+        arrays = (*given, log_sums, contiguous(g, dtype), gx)
+        over_rows("cross_entropy.cu", "cross_entropy_backward", arrays, rows, n, smoothing)
+        return (gx,)
+
+    return losses, backward
