@@ -23,6 +23,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +31,8 @@ import numpy as np
 
 HEADERS = Path(__file__).with_name("cuda_on_host")
 COMPILER = shutil.which("g++") or shutil.which("c++") if os.name == "posix" else None
-FLAGS = (
-    "-std=c++17 -O1 -g0 -fPIC -w -ffp-contract=off -U_FORTIFY_SOURCE -fno-exceptions "
+FLAGS = "-std=c++17 -O1 -g0 -fPIC -w -ffp-contract=off -U_FORTIFY_SOURCE -fno-exceptions".split()
+CHECKS = (
     "-fsanitize=alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero,null,"
     "pointer-overflow,float-cast-overflow -fno-sanitize-recover=all"
 ).split()
@@ -160,33 +161,58 @@ def _library(code, options):
     """The shared library of a source, from a folder of earlier ones or compiled anew."""
     if COMPILER is None:
         raise LaunchError("there is no C++ compiler")
+    macros = [option[2:].replace("=", " ") for option in options if option.startswith("-D")]
     body = _DYNAMIC.sub(r"\1* \2 = (\1*)cuda_on_host::dynamic_shared", code)
-    launchers = "".join(_LAUNCHER.format(name=name) for name in _KERNEL.findall(code))
-    source = (
-        f'#include "cuda_on_host.h"\nnamespace {{\n#line 1 "kernel.cu"\n{body}\n}}\n{launchers}'
+    source = "\n".join(
+        (
+            '#include "cuda_on_host.h"',
+            *(f"#define {macro}" for macro in macros),
+            f'namespace {{\n#line 1 "kernel.cu"\n{body}\n}}',
+            *(_LAUNCHER.format(name=name) for name in _KERNEL.findall(code)),
+        )
     )
-    headers = [path.read_bytes() for path in sorted(HEADERS.glob("*.h"))]
-    macros = [option for option in options if option.startswith("-D")]
-    parts = [source.encode(), *headers, repr((COMPILER, FLAGS, macros)).encode()]
-    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
-    folder = Path(tempfile.gettempdir()) / f"cuda-on-host-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    library = folder / f"{key}.so"
+    folder = _prepared()
+    library = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
     if not library.exists():
-        _compile(source, macros, library)
+        with _building(library) as work:
+            (work / "kernel.cpp").write_text(source, encoding="utf-8")
+            _compile(*CHECKS, f"-I{folder}", "-c", "kernel.cpp", "-o", "kernel.o", cwd=work)
+            _compile("-shared", "kernel.o", f"{folder}/runtime.o", "-o", "made", cwd=work)
     return ctypes.PyDLL(str(library))
 
 
-def _compile(source, macros, library):
-    """Compile and link apart: the sanitizers' functions are ours, not those of their library."""
-    with tempfile.TemporaryDirectory(dir=library.parent) as work:
-        path = Path(work) / "kernel.cpp"
-        path.write_text(source, encoding="utf-8")
-        for command in (
-            [COMPILER, *FLAGS, f"-I{HEADERS}", *macros, "-c", str(path), "-o", f"{work}/kernel.o"],
-            [COMPILER, "-shared", f"{work}/kernel.o", "-o", f"{work}/kernel.so"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise LaunchError(f"{' '.join(command)}\n{done.stderr[:4000]}")
-        os.replace(f"{work}/kernel.so", library)  # at once, as others may be looking for it
+@cache
+def _prepared():
+    """A folder with what all kernels share: the headers precompiled, the runtime compiled.
+
+    It is named after all that they depend on, so that a change there makes a new one.
+    """
+    files = [path.read_bytes() for path in sorted(HEADERS.iterdir())]
+    version = subprocess.run([COMPILER, "--version"], capture_output=True).stdout
+    key = hashlib.sha256(b"\0".join([*files, version, repr((FLAGS, CHECKS)).encode()])).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"cuda-on-host-{os.getuid()}" / key[:16]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    headers, runtime = folder / "cuda_on_host.h.gch", folder / "runtime.o"
+    if not headers.exists():
+        with _building(headers) as work:
+            header = HEADERS / "cuda_on_host.h"
+            _compile(*CHECKS, "-x", "c++-header", str(header), "-o", "made", cwd=work)
+    if not runtime.exists():
+        with _building(runtime) as work:
+            _compile("-O2", "-c", str(HEADERS / "runtime.cpp"), "-o", "made", cwd=work)
+    return folder
+
+
+@contextmanager
+def _building(file):
+    """A folder in which to make ``made``, which then becomes ``file`` at once: others may look."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as work:
+        yield Path(work)
+        os.replace(f"{work}/made", file)
+
+
+def _compile(*arguments, cwd):
+    command = [COMPILER, *FLAGS, *arguments, f"-I{HEADERS}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    if done.returncode:
+        raise LaunchError(f"{' '.join(command)}\n{done.stderr[:4000]}")

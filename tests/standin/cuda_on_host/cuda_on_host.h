@@ -4,7 +4,8 @@
 // types.h       vectors and 16-bit floats
 // intrinsics.h  the functions that kernels call
 // tensor_core.h host forms of mma, ldmatrix, cp.async
-// launch.h      a launch, with guarded arrays and a message for what went wrong
+// launch.h      a launch
+// runtime.cpp   its inside: guarded arrays, and a message for what went wrong
 //
 // The Python side is on_host.py, which writes the few lines that make a kernel callable.
 #pragma once

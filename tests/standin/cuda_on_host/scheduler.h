@@ -20,8 +20,8 @@
 
 #include "types.h"
 
-uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+inline uint3 threadIdx, blockIdx;
+inline dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
 namespace cuda_on_host {
