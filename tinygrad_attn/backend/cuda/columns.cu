@@ -1,4 +1,5 @@
-// Sums over the rows of a matrix, in two steps: of slabs of rows, then of what these left.
+// Biases: added to every row of a matrix, and their gradients, sums over the rows in two steps, of
+// slabs of rows, then of what these left.
 #include "rows.cuh"
 
 constexpr int COLUMNS = 32;  // of a block, each summed by BLOCK/32 threads
@@ -41,4 +42,18 @@ sum_slabs(const Stored* x, Real* sums, Index rows, Index n, Index slab) {
 extern "C" __global__ void __launch_bounds__(BLOCK)
 sum_parts(const Real* x, Stored* sums, Index rows, Index n, Index slab) {
     sum(x, sums, rows, n, slab);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+add_bias(Stored* y, const Stored* bias, Index rows, Index n) {
+    Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= rows) return;
+    y += row * n;
+    for (Index i = 0; i < n; i += KEPT * blockDim.x) {
+        Real numbers[KEPT], terms[KEPT];
+        load(numbers, y + i, n - i, 0);
+        load(terms, bias + i, n - i, 0);
+        for (int k = 0; k < KEPT; ++k) numbers[k] += terms[k];
+        store(numbers, y + i, n - i);
+    }
 }

@@ -1,11 +1,13 @@
-// cross entropy by rows of logits. Forward reads them once and keeps only ln Σ exp of each row.
+// cross entropy by rows of logits. Forward reads them once and keeps two numbers of each row, its
+// maximum and the logarithm of Σ exp(x − maximum). As one number, their sum, they would lose the
+// digits that matter where logits are large.
 #include "rows.cuh"
 
-// loss = share[t]·(1 − s)·(ln Σ exp − xₜ) + s/n·Σ share·(ln Σ exp − x), s the smoothing.
+// loss = share[t]·(1 − s)·(ln Σ eˣ − xₜ) + s/n·Σ share·(ln Σ eˣ − x), s the smoothing.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 cross_entropy(const Stored* logits, const long long* targets, const Stored* share,
-              const Real* share_sum, Stored* losses, Real* log_sums, Index rows, Index n,
-              Real smoothing) {
+              const Real* share_sum, Stored* losses, Real* tops, Real* log_sums,
+              Index rows, Index n, Real smoothing) {
     Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
     Index count = row < rows ? n : 0;
     logits += row * n;
@@ -28,28 +30,29 @@ cross_entropy(const Stored* logits, const long long* targets, const Stored* shar
     sum = row_sum(sum * exponential(top - shift));
     weighted = share_sum ? row_sum(weighted) : Real(0);
     if (!count || threadIdx.x) return;
-    Real log_sum = shift + log(sum), loss = 0;
+    Real log_sum = log(sum), loss = 0;
     Index target = targets[row];
     if (target >= 0) {
-        loss = widen(share[target]) * (1 - smoothing) * (log_sum - widen(logits[target]));
-        if (share_sum) loss += smoothing / n * (log_sum * *share_sum - weighted);
+        loss = widen(share[target]) * (1 - smoothing) * (log_sum - (widen(logits[target]) - shift));
+        if (share_sum) loss += smoothing / n * ((shift + log_sum) * *share_sum - weighted);
     }
     losses[row] = narrow(loss);
+    tops[row] = shift;
     log_sums[row] = log_sum;
 }
 
 // gx = g·(softmax·(aₜ + e·Σ share) − e·share − aₜ at the target), aₜ and e the two factors above.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 cross_entropy_backward(const Stored* logits, const long long* targets, const Stored* share,
-                       const Real* share_sum, const Real* log_sums, const Stored* g, Stored* gx,
-                       Index rows, Index n, Real smoothing) {
+                       const Real* share_sum, const Real* tops, const Real* log_sums,
+                       const Stored* g, Stored* gx, Index rows, Index n, Real smoothing) {
     Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
     if (row >= rows) return;
     logits += row * n;
     gx += row * n;
     Index target = targets[row];
     bool is_kept = target >= 0;
-    Real slope = widen(g[row]), log_sum = log_sums[row];
+    Real slope = widen(g[row]), top = tops[row], log_sum = log_sums[row];
     Real at_target = is_kept ? slope * widen(share[target]) * (1 - smoothing) : Real(0);
     Real everywhere = share_sum ? slope * smoothing / n : Real(0), total = at_target;
     if (share_sum) total += everywhere * *share_sum;
@@ -58,7 +61,7 @@ cross_entropy_backward(const Stored* logits, const long long* targets, const Sto
         load(numbers, logits + i, n - i, 0);
         if (share_sum) load(factors, share + i, n - i, 0);
         for (int k = 0; k < KEPT; ++k) {
-            Real slope = exponential(numbers[k] - log_sum) * total;
+            Real slope = exponential(numbers[k] - top - log_sum) * total;
             if (share_sum) slope -= everywhere * factors[k];
             if (i + place(k) == target) slope -= at_target;
             numbers[k] = is_kept ? slope : Real(0);

@@ -13,13 +13,14 @@ def surprise(logits, target, share, *, smoothing):
     logits, share = contiguous(logits), contiguous(share, dtype)
     target = contiguous(target, dtypes.int64)
     share_sum = xp.sum(share, dtype=real(dtype)) if smoothing else None
-    losses, log_sums = xp.empty(rows, dtype=dtype), xp.empty(rows, dtype=real(dtype))
+    losses = xp.empty(rows, dtype=dtype)
+    kept = [xp.empty(rows, dtype=real(dtype)) for _ in range(2)]  # what the way back needs
     given = (logits, target, share, share_sum)
-    over_rows("cross_entropy.cu", "cross_entropy", (*given, losses, log_sums), rows, n, smoothing)
+    over_rows("cross_entropy.cu", "cross_entropy", (*given, losses, *kept), rows, n, smoothing)
 
     def backward(g):
         gx = xp.empty(logits.shape, dtype=dtype)
-        arrays = (*given, log_sums, contiguous(g, dtype), gx)
+        arrays = (*given, *kept, contiguous(g, dtype), gx)
         over_rows("cross_entropy.cu", "cross_entropy_backward", arrays, rows, n, smoothing)
         return (gx,)
 

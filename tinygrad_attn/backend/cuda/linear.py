@@ -4,7 +4,7 @@ import math
 
 from .. import backend_of
 from .columns import column_sums
-from .launch import contiguous
+from .launch import contiguous, over_rows
 
 __all__ = ["linear"]
 
@@ -13,9 +13,9 @@ def linear(x, weight, bias=None, *, needs):
     """x @ weightᵀ + bias. 16-bit floats stay what they are: the products sum in float32."""
     matmul = backend_of(x).matmul
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    y = matmul(rows, weight.T)
+    y = contiguous(matmul(rows, weight.T))
     if bias is not None:
-        y += bias
+        over_rows("columns.cu", "add_bias", (y, contiguous(bias)), *y.shape)
 
     def backward(g):
         g = g.reshape(y.shape)
