@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from tests.standin import fake_cupy as cp
-from tests.standin.on_host import COMPILER, LaunchError, RawModule
-
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler on Linux")
+from tests.standin.on_host import LaunchError, RawModule
 
 SOURCE = r"""
 #ifndef BARRIER
@@ -43,6 +41,11 @@ extern "C" __global__ void reverse(float* x, int n) {
     x[i] = room[n - 1 - i];
 }
 
+struct Pair {
+    long long first;
+    float second;
+};
+extern "C" __global__ void unpack(Pair pair, float* y) { y[0] = pair.first + pair.second; }
 extern "C" __global__ void shift(const float* x, float* y, int by) {
     y[threadIdx.x] = x[int(threadIdx.x) + by];
 }
@@ -134,6 +137,14 @@ def test_arguments_may_overlap():
     whole = cp.arange(8, dtype="float32")
     launch("shift", whole, whole[4:], np.int32(0))
     np.testing.assert_array_equal(whole.get(), [0, 1, 2, 3, 0, 1, 2, 3])
+
+
+def test_a_struct_by_value():
+    pair = np.zeros((), np.dtype([("first", "i8"), ("second", "f4")], align=True))
+    pair["first"], pair["second"] = 2, 0.5
+    y = zeros(1)
+    launch("unpack", pair[()], y, block=(1,))
+    assert y.get() == 2.5
 
 
 def test_warp_functions():

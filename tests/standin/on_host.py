@@ -7,7 +7,7 @@ needs no luck in the order of its threads. It says nothing about speed.
 
 A launch holds its arguments to what the kernel declares, which CuPy does not: an array must have
 the element type of its pointer, a number must be a NumPy scalar of the very type. ``np.uintp(0)``
-is a null pointer.
+is a null pointer, a record (``np.void``) a struct by value.
 
 Of a kernel it asks: ``extern "C" __global__ void name(...)`` written out, no macro; dynamic shared
 memory declared as ``extern __shared__ T name[];``; inline PTX and what else g++ cannot read under
@@ -22,15 +22,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 HEADERS = Path(__file__).with_name("cuda_on_host")
-COMPILER = shutil.which("g++") or shutil.which("c++") if os.name == "posix" else None
+COMPILER = shutil.which("g++") if sys.platform == "linux" else None
 FLAGS = "-std=c++17 -O1 -g0 -fPIC -w -ffp-contract=off -U_FORTIFY_SOURCE -fno-exceptions".split()
 CHECKS = (
     "-fsanitize=alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero,null,"
@@ -141,7 +143,8 @@ class RawKernel:
             return np.array(start, np.uintp), end - start
         if parameter[0] in "pc" and isinstance(arg, np.uintp) and arg == 0:
             return np.array(arg), -1
-        if not isinstance(arg, np.generic) or f"{arg.dtype.kind}{arg.itemsize}" != parameter:
+        kind = getattr(arg, "dtype", np.dtype(object)).kind.replace("V", "s")  # a struct, by value
+        if not isinstance(arg, np.generic) or f"{kind}{arg.itemsize}" != parameter:
             self._refuse(f"argument {i} is a {type(arg).__name__}, its parameter is {parameter}")
         return np.array(arg), -1
 
@@ -160,7 +163,7 @@ class RawKernel:
 def _library(code, options):
     """The shared library of a source, from a folder of earlier ones or compiled anew."""
     if COMPILER is None:
-        raise LaunchError("there is no C++ compiler")
+        pytest.skip("a CUDA kernel is launched; to emulate it needs g++, on Linux")
     macros = [option[2:].replace("=", " ") for option in options if option.startswith("-D")]
     body = _DYNAMIC.sub(r"\1* \2 = (\1*)cuda_on_host::dynamic_shared", code)
     source = "\n".join(

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import CheckpointError, DTypeError, ShapeError
 from . import dtypes
 
-__all__ = ["Generator", "hash_offset", "keep_at", "keep_mask"]
+__all__ = ["Generator", "keep_at", "keep_mask", "start_of"]
 
 
 class Generator:
@@ -196,8 +196,8 @@ def keep_at(xp, index, p, key):
     return (z & xp.uint64(2**16 - 1)) >= xp.uint64(dropped)
 
 
-def hash_offset(key):
-    """The 64 bits of a key that are added to the place of an element before it is hashed."""
+def start_of(key):
+    """The 64 bits at which the hashes of ``key`` start; kernels that hash themselves take them."""
     stream, number = key
     return _mix(stream ^ _mix(number & _WORD))
 
@@ -205,7 +205,7 @@ def hash_offset(key):
 def _hash(xp, z, key):
     """Replace each number of the uint64 array ``z`` by 64 bits that look random."""
     z = z * xp.uint64(_STEP)
-    z += xp.uint64(hash_offset(key))
+    z += xp.uint64(start_of(key))
     z ^= z >> xp.uint64(30)
     z *= xp.uint64(_FIRST)
     z ^= z >> xp.uint64(27)

@@ -9,7 +9,7 @@
 
 namespace cuda_on_host {
 
-constexpr size_t page = 4096, margin = 4096;
+constexpr size_t margin = 4096;  // bytes of NaN before an array
 
 struct Region {  // one argument, or several that overlap: [begin, end) on the host
     char *begin, *end, *mapping, *copy;

@@ -27,6 +27,7 @@ constexpr int warpSize = 32;
 namespace cuda_on_host {
 
 constexpr int most_threads = 1024, stack_bytes = 1 << 18, most_copies = 512;
+inline const size_t page = sysconf(_SC_PAGESIZE);
 
 using Collective = void (*)(void* const* operands, unsigned mask);
 
@@ -102,7 +103,7 @@ inline void start(Fiber& fiber) {
     if (!fiber.stack) {
         fiber.stack = (char*)mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        mprotect(fiber.stack, 4096, PROT_NONE);
+        mprotect(fiber.stack, page, PROT_NONE);
     }
     fiber.is_alive = true;
     getcontext(&context);

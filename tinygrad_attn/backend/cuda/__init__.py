@@ -25,8 +25,6 @@ _KERNELS = (
     *(softmax, log_softmax, layer_norm, rms_norm, gelu, gelu_tanh, silu, swiglu),
     *(surprise, dropout, embedding, linear),
 )
-for _kernel in _KERNELS:
-    _kernel.takes_halves = True  # they widen what they read, and sum in float32
 
 
 class CudaBackend(Backend):

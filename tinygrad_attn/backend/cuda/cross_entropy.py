@@ -1,11 +1,12 @@
 """Cross entropy: one kernel forward, one backward, and never a second matrix of probabilities."""
 
 from .. import dtypes, namespace
-from .launch import contiguous, over_rows, real
+from .launch import contiguous, of_floats, over_rows, real
 
 __all__ = ["surprise"]
 
 
+@of_floats
 def surprise(logits, target, share, *, smoothing):
     """(N, V) logits and N targets, −1 for ignored rows, to N losses; ``share`` weighs classes."""
     xp, dtype = namespace(logits), logits.dtype

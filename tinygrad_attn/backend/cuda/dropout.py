@@ -5,12 +5,13 @@ import math
 import numpy as np
 
 from .. import namespace
-from ..random import hash_offset
-from .launch import BLOCK, contiguous, kernel, over_flat
+from ..random import start_of
+from .launch import BLOCK, contiguous, kernel, of_floats, over_flat
 
 __all__ = ["dropout", "keep_mask"]
 
 
+@of_floats
 def dropout(x, keep, *, upscale):
     """x·upscale where kept, else x·0; the mask has the shape of x."""
     x, keep = contiguous(x), contiguous(keep)
@@ -29,6 +30,6 @@ def keep_mask(xp, shape, p, key):
     keep = xp.empty(shape, dtype=bool)
     if size:
         run = kernel(xp, "dropout.cu", "keep_mask", np.dtype("float32"))
-        numbers = (np.int64(size), np.uint64(hash_offset(key)), np.uint32(dropped))
+        numbers = (np.int64(size), np.uint64(start_of(key)), np.uint32(dropped))
         run((-(-size // (4 * BLOCK)),), (BLOCK,), (keep, *numbers))
     return keep

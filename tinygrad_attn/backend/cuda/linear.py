@@ -4,11 +4,12 @@ import math
 
 from .. import backend_of
 from .columns import column_sums
-from .launch import contiguous, over_rows
+from .launch import contiguous, of_floats, over_rows
 
 __all__ = ["linear"]
 
 
+@of_floats
 def linear(x, weight, bias=None, *, needs):
     """x @ weightᵀ + bias. 16-bit floats stay what they are: the products sum in float32."""
     matmul = backend_of(x).matmul

@@ -4,18 +4,20 @@ import math
 
 from .. import namespace
 from .columns import column_sums
-from .launch import contiguous, over_rows, real, row_block
+from .launch import contiguous, of_floats, over_rows, real, row_block
 
 __all__ = ["layer_norm", "rms_norm"]
 
 BLOCKS = 256  # of the way back: each leaves one row of sums for the gradients of the weights
 
 
+@of_floats
 def layer_norm(x, weight=None, bias=None, *, eps, axes, needs):
     """(x − mean) / √(variance + eps) · weight + bias."""
     return _norm("layer_norm", x, (weight, bias), eps, axes, needs)
 
 
+@of_floats
 def rms_norm(x, weight=None, *, eps, axes, needs):
     """x / √(mean of squares + eps) · weight."""
     return _norm("rms_norm", x, (weight,), eps, axes, needs)

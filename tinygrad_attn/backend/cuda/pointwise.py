@@ -1,21 +1,24 @@
 """gelu, silu and swiglu: one kernel forward, and one backward that finds the slope again."""
 
 from .. import namespace
-from .launch import contiguous, over_flat
+from .launch import contiguous, of_floats, over_flat
 
 __all__ = ["gelu", "gelu_tanh", "silu", "swiglu"]
 
 
+@of_floats
 def gelu(x, *, needs=None):
     """x·Φ(x)."""
     return _activation("gelu", x)
 
 
+@of_floats
 def gelu_tanh(x, *, needs=None):
     """x·(1 + tanh(√(2/π)(x + 0.044715x³)))/2."""
     return _activation("gelu_tanh", x)
 
 
+@of_floats
 def silu(x, *, needs=None):
     """x·σ(x)."""
     return _activation("silu", x)
@@ -34,6 +37,7 @@ def _activation(name, x):
     return y, backward
 
 
+@of_floats
 def swiglu(gate, up, *, needs):
     """silu(gate)·up, of arrays of one shape."""
     gate, up = contiguous(gate), contiguous(up)

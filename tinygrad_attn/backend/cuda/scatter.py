@@ -1,13 +1,14 @@
 """Rows of a table: read by index, and added to by index in an order that is always the same."""
 
 from .. import dtypes, namespace
-from .launch import BLOCK, contiguous, kernel, over_rows, real, scalars
+from .launch import BLOCK, contiguous, kernel, of_floats, over_rows, real, scalars
 
 __all__ = ["add_rows", "embedding"]
 
 CHUNK = 64  # places that one block sums, as in scatter.cu
 
 
+@of_floats
 def embedding(ids, weight):
     """weight[ids]."""
     xp = namespace(weight)

@@ -1,16 +1,18 @@
 """softmax and log_softmax: one kernel forward, one backward."""
 
 from .. import namespace
-from .launch import contiguous, over_rows, row_count
+from .launch import contiguous, of_floats, over_rows, row_count
 
 __all__ = ["log_softmax", "softmax"]
 
 
+@of_floats
 def softmax(x, *, axis):
     """eˣ / Σ eˣ."""
     return _along("softmax", x, axis)
 
 
+@of_floats
 def log_softmax(x, *, axis):
     """x − ln Σ eˣ."""
     return _along("log_softmax", x, axis)
