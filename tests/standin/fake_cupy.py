@@ -34,6 +34,9 @@ from tinygrad_attn.backend import dtypes
 from tinygrad_attn.backend.cpu.erf import erf as _erf
 from tinygrad_attn.backend.cpu.erf import erfc as _erfc
 
+from .on_host import RawKernel as RawKernel
+from .on_host import RawModule as RawModule
+
 _API = json.loads(Path(__file__).with_name("cupy_api.json").read_text(encoding="utf-8"))
 _random = np.random.default_rng(0)
 

@@ -7,6 +7,7 @@ same array language; a backend overrides what its library does better.
 """
 
 from ..errors import DeviceError
+from .random import keep_mask
 
 __all__ = ["Backend"]
 
@@ -87,6 +88,10 @@ class Backend:
         """``x`` where ``mask`` holds, elsewhere exactly 0, whatever infinity or NaN ``x`` has
         there."""
         return self.xp.where(mask, x, 0)
+
+    def keep_mask(self, shape, p, key):
+        """``keep_mask`` of ``random.py``, on the device in use."""
+        return keep_mask(self.xp, shape, p, key)
 
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ exp(−t²) dt."""

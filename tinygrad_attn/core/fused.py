@@ -18,6 +18,7 @@ must see the same mask.
 
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
 It may decline a rare case by returning ``NotImplemented``, which is then the portable kernel's.
+Kernels are given 16-bit floats in float32, unless they have an attribute ``takes_halves``.
 """
 
 from functools import partial
@@ -52,11 +53,22 @@ class Fused(Op):
             if needs is None:
                 needs = self._needs[wants] = tuple([bool(wants >> i & 1) for i in self._places])
             options = {**options, "needs": needs}
-        run = _in_float32 if self._is_half(arrays) else _quietly
         if watchers:
-            run = partial(run, kernel, self.forward, arrays, options)
+            run = partial(self._run_kernel, kernel, arrays, options)
             return watched(watchers, self, "forward", run, given)
-        return run(kernel, self.forward, arrays, options)
+        return self._run_kernel(kernel, arrays, options)
+
+    @quiet
+    def _run_kernel(self, kernel, arrays, options):
+        """Run a kernel, or where it declines the portable one; what overflows is a value."""
+        is_half = self._is_half(arrays)
+        if is_half and not getattr(kernel, "takes_halves", False):
+            kernel = partial(_in_float32, kernel)
+        done = kernel(*arrays, **options)
+        if done is NotImplemented:
+            portable = partial(_in_float32, self.forward) if is_half else self.forward
+            done = portable(*arrays, **options)
+        return done
 
     def _is_half(self, arrays):
         """Whether these are 16-bit floats; the differentiable arguments share a dtype by now."""
@@ -108,20 +120,23 @@ class Fused(Op):
         return tuple([found.get(ends.get(i)) for i in self._order])
 
 
-@quiet
-def _quietly(kernel, portable, arrays, options):
-    """What the kernel computes, or, where it declines, the portable one.
+def _compute(own, portable, arrays, options):
+    """Run the backend's own kernel, or where it has none, or declines, the portable one."""
+    if own is not None:
+        is_any_width = getattr(own, "takes_halves", False)
+        done = own(*arrays, **options) if is_any_width else _in_float32(own, arrays, options)
+        if done is not NotImplemented:
+            return done
+    return _in_float32(portable, arrays, options)
 
-    What overflows in a kernel is a value, not a mistake.
-    """
-    found = kernel(*arrays, **options)
-    return portable(*arrays, **options) if found is NotImplemented else found
 
-
-def _in_float32(kernel, portable, arrays, options):
+def _in_float32(kernel, *arrays, **options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
     dtype = next(a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype))
-    y, backward = _quietly(kernel, portable, list(map(_wide, arrays)), options)
+    done = kernel(*map(_wide, arrays), **options)
+    if done is NotImplemented:
+        return done
+    y, backward = done
     return y.astype(dtype), lambda g: backward(_wide(g))
 
 

@@ -165,10 +165,8 @@ class Op:
                     dtype = arg.data.dtype
                 elif arg.data.dtype is not dtype:
                     uniform = False
-            elif arg is None:  # left out
-                continue
             elif i in differentiable:
-                if type(arg) is not float and type(arg) is not int:
+                if type(arg) is not float and type(arg) is not int and arg is not None:
                     uniform = False
                     if is_array(arg):
                         require_real(self.name, arg, arg.dtype)

@@ -11,7 +11,6 @@ from contextvars import ContextVar
 
 from ..backend import backend_of, dtypes, get_backend
 from ..backend.random import Generator
-from ..backend.random import keep_mask as _hash_mask
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
 from .check import as_shape, as_tensor, broadcasts_to, number, probability, whole_number
@@ -273,4 +272,4 @@ def keep_mask(shape, p, *, generator=None, key=None, device="cpu"):
     key = source("keep_mask", generator).draw_key() if key is None else key
     backend = get_backend(device)
     with backend.on(device):
-        return Tensor(_hash_mask(backend.xp, shape, p, key))
+        return Tensor(backend.keep_mask(shape, p, key))

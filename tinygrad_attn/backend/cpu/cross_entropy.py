@@ -1,7 +1,8 @@
 """cross_entropy on the CPU: rows in blocks, so that no matrix of probabilities is ever made.
 
-Of each row only ln Σ exp is kept; the way back works the probabilities out again, block by block,
-straight into the gradient.
+Of each row two numbers are kept, its maximum m and ln Σ exp(x − m); as one number, their sum, they
+would lose the digits that matter where logits are large. The way back works the probabilities out
+again, block by block, straight into the gradient.
 """
 
 import numpy as np
@@ -18,25 +19,27 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     """
     kept = target != ignore_index
     places = np.arange(len(target)), np.where(kept, target, 0)
-    log_z = _log_sum_exp(logits)
+    top, log_sum = _log_sum_exp(logits)
     weight = kept.astype(logits.dtype)
     if share is not None:
         share = share.astype(logits.dtype, copy=False)
         weight *= share[places[1]]
     at_target = slope = weight * (1 - smoothing)
-    loss = at_target * (log_z - logits[places])
+    loss = at_target * (log_sum - (logits[places] - top))
     spread = None
     if smoothing:
         share = np.ones(logits.shape[1], logits.dtype) if share is None else share
         spread = kept * logits.dtype.type(smoothing / logits.shape[1])
         slope = at_target + spread * share.sum()
-        loss += spread * (log_z * share.sum() - logits @ share)
+        loss += spread * (log_sum * share.sum() - (logits - top[:, None]) @ share)
     loss[~kept] = 0
     total = (weight.sum() or 1) if reduction == "mean" else 1
 
     def backward(g):
         g = np.broadcast_to(g / total, slope.shape)
-        gx = _probabilities(logits, log_z, g * slope, None if spread is None else g * spread, share)
+        gx = _probabilities(logits, top, log_sum, g * slope)
+        if spread is not None:
+            gx -= (g * spread)[:, None] * share
         gx[places] -= g * at_target
         gx[~kept] = 0
         return (gx,)
@@ -45,30 +48,29 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
 
 
 def _log_sum_exp(logits):
-    """ln Σ exp of each row."""
-    log_z = np.empty(len(logits), logits.dtype)
+    """(the maximum m of each row, ln Σ exp(x − m))."""
+    top, log_sum = np.empty((2, len(logits)), logits.dtype)
 
     def compute(part):
         x = logits[part]
-        top = x.max(axis=1, keepdims=True)
-        e = np.subtract(x, top)
+        np.max(x, axis=1, out=top[part])
+        e = np.subtract(x, top[part, None])
         np.exp(e, out=e)
-        log_z[part] = (np.log(sum_rows(e)) + top)[:, 0]
+        np.log(sum_rows(e)[:, 0], out=log_sum[part])
 
     for_row_blocks(compute, *logits.shape)
-    return log_z
+    return top, log_sum
 
 
-def _probabilities(logits, log_z, scale, spread, share):
-    """scale·softmax(logits) − spread·share, the first two a number for each row."""
+def _probabilities(logits, top, log_sum, scale):
+    """scale·softmax(logits), all but the logits a number for each row."""
     gx = np.empty_like(logits, order="C")
+    scale = scale * np.exp(-log_sum)  # Σ exp(x − m) is within 1..V, so nothing is lost in that
 
     def compute(part):
-        to = np.subtract(logits[part], log_z[part, None], out=gx[part])
+        to = np.subtract(logits[part], top[part, None], out=gx[part])
         np.exp(to, out=to)
         to *= scale[part, None]
-        if spread is not None:
-            to -= spread[part, None] * share
 
     for_row_blocks(compute, *logits.shape)
     return gx

@@ -10,11 +10,24 @@ import math
 from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
+from .cross_entropy import surprise
+from .dropout import dropout, keep_mask
+from .launch import contiguous
+from .linear import linear
 from .matmul import Matmul
 from .memory import explain_shortage
+from .norm import layer_norm, rms_norm
+from .pointwise import gelu, gelu_tanh, silu, swiglu
+from .scatter import add_rows, embedding
+from .softmax import log_softmax, softmax
 from .spans import Spans, spans_of
 
 __all__ = ["CudaBackend", "register"]
+
+_KERNELS = (
+    *(softmax, log_softmax, layer_norm, rms_norm, gelu, gelu_tanh, silu, swiglu),
+    *(surprise, dropout, embedding, linear),
+)
 
 
 class CudaBackend(Backend):
@@ -23,6 +36,8 @@ class CudaBackend(Backend):
     The modules ``cupy``, ``cupyx.scipy.special`` and ``cupy_backends.cuda.libs.cublas`` are handed
     in, so that where there is no GPU the tests can run this very class on stand-ins.
     """
+
+    kernels = {kernel.__name__: kernel for kernel in _KERNELS}
 
     def __init__(self, cupy, special, cublas, name="cuda"):
         self.xp, self.name = cupy, name
@@ -105,6 +120,9 @@ class CudaBackend(Backend):
             return self._product(a, b)
         return super().matmul(a, b)
 
+    def keep_mask(self, shape, p, key):
+        return keep_mask(self.xp, shape, p, key)
+
     def erf(self, x):
         return self._in_own_precision(self._special.erf, x)
 
@@ -121,15 +139,22 @@ class CudaBackend(Backend):
         """``target[index] += values`` in place; repeated indices add up, always in the same order.
 
         CuPy's own scatter-add lets the additions race, and its sums of floats differ in the last
-        bits from run to run. Here the values are sorted by the row that they go to, those of each
-        row are summed, and every row of the target gets one addition.
+        bits from run to run. Here the values are sorted by the row that they go to, and those of
+        each row are summed: floats by a kernel of ours, whole numbers below.
         """
         self._spans.forget(target)
         if _repeats_nothing(index):
             target[index] += values
             return
         rows, values, count = self._destinations(target, index, values)
-        if rows.size and target.size:
+        if not rows.size or not target.size:
+            return
+        if dtypes.is_float(target.dtype):
+            table = contiguous(target).reshape(count, -1)
+            add_rows(table, rows.ravel(), values.reshape(rows.size, -1))
+            if not target.flags.c_contiguous:
+                target[...] = table.reshape(target.shape)
+        else:
             sums = self._sum_by_row(rows.ravel(), values.reshape(rows.size, -1), count)
             target += sums.reshape(target.shape).astype(target.dtype)
 
@@ -178,14 +203,11 @@ class CudaBackend(Backend):
 
         Among sorted rows, every value takes in the sum that ends 1, then 2, 4, 8 … places before,
         if that is of the same row: after log₂ n steps the last value of a row holds the sum of all.
-        The tree of additions depends on the rows alone, and rounds less than adding one by one.
         """
         xp = self.xp
         wanted = xp.arange(count)
         order, ends = self._sort(rows, wanted)
         rows, sums = rows[order], values[order]
-        if dtypes.is_half(sums.dtype):
-            sums = sums.astype(xp.float32)
         step = 1
         while step < rows.size:
             is_same = (rows[step:] == rows[:-step])[:, None]

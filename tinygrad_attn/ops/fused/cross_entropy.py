@@ -36,7 +36,8 @@ def surprise_spec(logits, target, share=None, *, smoothing, ignore_index, reduct
 def _surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     """One row of logits and one target each, (N, V) and (N,), to N losses, or one.
 
-    Between the two directions only ln Σ exp of each row is kept, never a second matrix.
+    Between the directions two numbers of each row are kept, never a second matrix: the maximum and
+    ln Σ exp(x − maximum), whose sum would lose the digits that matter where logits are large.
     """
     xp = namespace(logits)
     rows = xp.arange(len(target))
@@ -45,22 +46,25 @@ def _surprise(logits, target, share=None, *, smoothing, ignore_index, reduction)
     top = xp.max(logits, axis=1, keepdims=True)
     e = logits - top
     xp.exp(e, out=e)
-    log_z = top[:, 0] + xp.log(xp.sum(e, axis=1))
+    top, log_sum = top[:, 0], xp.log(xp.sum(e, axis=1))
     count = kept.astype(logits.dtype)
     if share is not None:
         share = share.astype(logits.dtype)
         count *= share[safe]
     at_target, everywhere = count * (1 - smoothing), None
-    loss = xp.where(kept, at_target * (log_z - logits[rows, safe]), 0)
+    loss = xp.where(kept, at_target * (log_sum - (logits[rows, safe] - top)), 0)
     if smoothing:
         everywhere = kept.astype(logits.dtype) * (smoothing / logits.shape[1])
         shares = xp.ones(logits.shape[1], dtype=logits.dtype) if share is None else share
-        loss += xp.where(kept, everywhere * (log_z * shares.sum() - logits @ shares), 0)
+        loss += xp.where(
+            kept, everywhere * (log_sum * shares.sum() - (logits - top[:, None]) @ shares), 0
+        )
 
     def backward(g):
         g = g if total is None else g / total
         weight = at_target if everywhere is None else at_target + everywhere * shares.sum()
-        gx = logits - log_z[:, None]
+        gx = logits - top[:, None]
+        gx -= log_sum[:, None]
         xp.exp(gx, out=gx)  # softmax(logits)
         gx *= (g * weight).astype(gx.dtype)[:, None]
         if everywhere is not None:

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from ...backend import is_array, namespace, on_device_of
-from ...backend.random import keep_at, keep_mask
+from ...backend import backend_of, is_array, namespace, on_device_of
+from ...backend.random import keep_at
 from ...core import Tensor, fused
 from ..check import as_float, probability
 from ..random import source
@@ -35,7 +35,7 @@ class Drop(NamedTuple):
         """The boolean mask in the shape of ``like``, True = survives."""
         raw = like if is_array(like) else like.data
         with on_device_of(raw):
-            mask = keep_mask(namespace(raw), raw.shape, self.rate, self.key)
+            mask = backend_of(raw).keep_mask(raw.shape, self.rate, self.key)
         return mask if raw is like else Tensor(mask)
 
     def keep_part(self, like, full, places):

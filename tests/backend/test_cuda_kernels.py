@@ -1,0 +1,304 @@
+"""The CUDA kernels, executed on the CPU by the emulator, against their specs.
+
+Blocks and threads run in another order at every launch, arrays end at a page that may not be
+touched, and memory that nobody wrote is NaN. ``test_cuda_gpu.py`` does the same on a GPU.
+"""
+
+import inspect
+import re
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import tinygrad_attn as ta
+from tests.backend.kernel_cases import CASES, DTYPES, TOLERANCE, check, close, settings_of_a_case
+from tests.standin import fake_cupy as cp
+from tests.standin import on_host
+from tinygrad_attn.backend import dtypes, get_backend
+from tinygrad_attn.backend.cuda import columns, launch, scatter
+from tinygrad_attn.backend.cuda.adamw import adamw, sum_squares
+from tinygrad_attn.backend.random import keep_mask
+from tinygrad_attn.ops.fused.cross_entropy import _surprise
+from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
+from tinygrad_attn.ops.fused.softmax import _log_softmax, _softmax
+from tinygrad_attn.optim import AdamW
+
+BACKEND = get_backend("standin")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+@settings(max_examples=4)
+@given(drawn=settings_of_a_case())
+def test_a_kernel_is_its_spec(case, dtype, drawn):
+    check(case, dtype, drawn, "standin")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+@settings(max_examples=60)
+@given(drawn=settings_of_a_case())
+def test_a_kernel_is_its_spec_in_many_cases(case, dtype, drawn):
+    check(case, dtype, drawn, "standin")
+
+
+# ---- what is infinite, and what is nothing -------------------------------------------------------
+
+
+def kernel(name, *arrays, **options):
+    """What a kernel returns, from NumPy arrays or None."""
+    sent = [None if a is None else cp.array(a) for a in arrays]
+    return BACKEND.kernels[name](*sent, **options)
+
+
+INFINITE = np.array(
+    [
+        [-np.inf, 1.0, 2.0],
+        [-np.inf, -np.inf, 0.0],
+        [-np.inf, -np.inf, -np.inf],
+        [np.inf, 1.0, 0.0],
+        [np.nan, 1.0, 0.0],
+        [1e4, -1e4, 0.0],
+    ],
+    "float32",
+)
+
+
+@pytest.mark.parametrize("width", [3, 600])  # a warp for a row, and several
+@pytest.mark.parametrize("op", [_softmax, _log_softmax])
+def test_softmax_of_infinities(op, width):
+    x = np.full((len(INFINITE), width), -np.inf, "float32")
+    x[:, -3:] = INFINITE
+    as_the_cpu(op, x, axis=1)
+
+
+EACH = {"ignore_index": -1, "reduction": "none"}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("target", [-1, 0, 2])
+def test_cross_entropy_of_infinities(target, smoothing):
+    targets = np.full(len(INFINITE), target)
+    as_the_cpu(_surprise, INFINITE, targets, smoothing=smoothing, **EACH)
+
+
+@pytest.mark.parametrize("op", [_gelu, _gelu_tanh, ta.silu])
+def test_gates_of_extreme_numbers(op):
+    as_the_cpu(op, np.array([1e4, -1e4, 1e-30, -100, 100, 1e30, np.nan, 0.0], "float32"))
+
+
+def as_the_cpu(op, *arrays, **options):
+    """A kernel's value and first gradient are those of the CPU, in float64 there."""
+    tensors = [ta.tensor(a.astype("float64") if a.dtype.kind == "f" else a) for a in arrays]
+    tensors[0].requires_grad_()
+    expected = op(*tensors, **options)
+    (slope,) = ta.grad(expected, tensors[:1], ta.ones_like(expected))
+    y, backward = kernel(op.name, *arrays, **options)
+    (gx,) = backward(cp.ones(y.shape, dtype="float32"))
+    for found, wanted in ((y, expected), (gx, slope)):
+        np.testing.assert_allclose(found.get(), wanted.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_large_logits_lose_no_digits():
+    """ln Σ exp as one float32 would round to 10⁻³, and its exponential with it."""
+    x = np.array([[10000.0, 10000.25, 9999.5]], "float32")
+    as_the_cpu(_surprise, x, np.array([1]), smoothing=0.0, **EACH)
+
+
+def test_nothing_is_launched_over_nothing():
+    empty, weight = np.zeros((0, 4), "float32"), np.ones(4, "float32")
+    options = {"eps": 1e-5, "axes": (1,), "needs": (True, True, True)}
+    before = on_host.launches
+    for run in (
+        kernel("softmax", empty, axis=1),
+        kernel("gelu", empty),
+        kernel("layer_norm", empty, weight, weight, **options),
+        kernel("dropout", empty, empty > 0, upscale=2.0),
+        kernel("embedding", np.zeros((0, 4), "int64"), np.ones((3, 4), "float32")),
+    ):
+        y, backward = run
+        gradients = [part.get() for part in backward(y)]
+        assert not y.size and not np.concatenate([part.ravel() for part in gradients]).any()
+    assert not sum_squares(cp.zeros(0, "float32")).get()
+    assert on_host.launches == before
+
+
+def test_unwanted_gradients_are_not_computed():
+    x, weight = np.ones((2, 4), "float32"), np.ones(4, "float32")
+    for needs in ((True, False, False), (False, True, False), (False, False, True)):
+        options = {"eps": 1e-5, "axes": (1,), "needs": needs}
+        _, backward = kernel("layer_norm", x, weight, weight, **options)
+        assert tuple(part is not None for part in backward(cp.array(x))) == needs
+    for needs in ((True, False), (False, True)):
+        _, backward = kernel("swiglu", x, x, needs=needs)
+        assert tuple(part is not None for part in backward(cp.array(x))) == needs
+
+
+def test_a_kernel_computes_16_bits_itself():
+    """The engine hands them over as they are: no copy in float32 is ever made."""
+    x = ta.tensor(np.ones((2, 4), "float16")).to("standin").requires_grad_()
+    before = on_host.launches
+    y = ta.softmax(x)
+    y.backward(ta.ones_like(y))
+    assert y.dtype == x.grad.dtype == dtypes.float16 and on_host.launches == before + 2
+
+
+@pytest.mark.parametrize("name", BACKEND.kernels)
+def test_kernels_decline_complex_numbers(name):
+    """The gradient checker sends some; the portable kernels compute with them."""
+    x = np.ones((2, 2), "complex128")
+    given = {"surprise": (x, x, x), "embedding": (np.ones(2, int), x), "swiglu": (x, x)}
+    given |= {"dropout": (x, x.real > 0), "linear": (x, x)}
+    options = inspect.signature(BACKEND.kernels[name]).parameters
+    options = {
+        key: None
+        for key in (*EACH, *"axis eps axes smoothing upscale needs".split())
+        if key in options
+    }
+    assert kernel(name, *given.get(name, (x,)), **options) is NotImplemented
+
+
+# ---- sums of columns, scattered rows, masks ------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (256, 33), (257, 3), (2000, 2), (3, 1000), (0, 4), (5, 0)]
+)
+def test_column_sums(shape, dtype):
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    wide = x.astype("float64")
+    found = columns.column_sums(cp.array(x)).get()
+    close(found, wide.sum(0), dtype, float(np.abs(wide).sum(0).max()) if shape[1] else 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 300])
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_add_rows(rows, count, dtype):
+    rng = np.random.default_rng(count)
+    table, values = (rng.standard_normal((n, 3)).astype(dtype) for n in (rows, count))
+    index = rng.integers(0, rows, count)
+    expected = table.astype("float64")
+    np.add.at(expected, index, values.astype("float64"))
+    there = cp.array(table)
+    scatter.add_rows(there, cp.array(index), cp.array(values))
+    close(there.get(), expected, dtype, 3 * count)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1 - 2**-16, 1.0])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (4, 5), (1029,), (0, 3)])
+def test_the_mask_of_dropout_is_the_cpus(shape, p):
+    for key in ((2**63 - 25, 7), (0, 0), (1, 2**40)):
+        mask = keep_mask(np, shape, p, key)
+        np.testing.assert_array_equal(BACKEND.keep_mask(shape, p, key).get(), mask)
+
+
+# ---- AdamW ---------------------------------------------------------------------------------------
+
+SIZES = (1, 7, 8, 2047, 2048, 2049, 10_000)
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=str)
+@pytest.mark.parametrize("size", SIZES)
+def test_adamw_is_the_optimizer(size, dtype):
+    rng = np.random.default_rng(size)
+    start = rng.standard_normal(size)
+    options = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
+    theirs = ta.tensor(start, requires_grad=True)
+    optimizer = AdamW([theirs], **options)
+    p = cp.array(start.astype(dtype))
+    m, v = cp.zeros(size, dtype), cp.zeros(size, dtype)
+    for step in (1, 2, 3):
+        g = rng.standard_normal(size).astype(dtype)
+        theirs.grad = ta.tensor(0.5 * g.astype("float64"))
+        optimizer.step()
+        corrections = 1 - 0.9**step, 1 - 0.99**step
+        half = cp.array(np.array(0.5, dtype))
+        adamw(p, cp.array(g), m, v, 1e-2, 0.9, 0.99, 1e-8, 0.1, *corrections, factor=half)
+    close(p.get(), theirs.numpy(), dtype, 1.0)
+    close(m.get(), optimizer.state[0]["exp_avg"], dtype, 1.0)
+    close(v.get(), optimizer.state[0]["exp_avg_sq"], dtype, 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda p: p.reshape(2, 2).T, lambda p: p.astype("float64"), lambda p: p.astype("float16")],
+)
+def test_adamw_writes_into_plain_arrays_alone(wrong):
+    p = cp.zeros(4, "float32")
+    with pytest.raises(TypeError, match="must be contiguous, all float32 or all float64"):
+        adamw(p, p, wrong(p), p, 1e-2, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.01)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
+def test_sum_squares(size, dtype):
+    x = np.random.default_rng(size).standard_normal(size).astype(dtype)
+    found = sum_squares(cp.array(x)).get()
+    assert found.dtype == launch.real(dtype) and found.shape == ()
+    expected = np.square(x.astype("float64")).sum()
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[found.dtype] / 10)
+
+
+def test_sum_squares_of_what_float32_cannot_sum():
+    x = np.full(3 * 2**16, 1e-4, "float32")
+    x[0] = 1e2
+    expected = np.square(x.astype("float64")).sum()
+    np.testing.assert_allclose(sum_squares(cp.array(x)).get(), expected, rtol=1e-7)
+
+
+# ---- the sources ---------------------------------------------------------------------------------
+
+
+def constant(file, name):
+    text = (launch.FOLDER / file).read_text(encoding="utf-8")
+    return int(re.search(rf"constexpr int {name} = (\d+)", text)[1])
+
+
+def test_the_loaders_know_the_kernels_constants():
+    assert constant("rows.cuh", "BLOCK") == launch.BLOCK
+    assert constant("rows.cuh", "KEPT") == launch.KEPT
+    assert constant("columns.cu", "COLUMNS") == columns.COLUMNS
+    assert constant("scatter.cu", "CHUNK") == scatter.CHUNK
+
+
+BARRIERS = [
+    (path.name, place.start())
+    for path in sorted(launch.FOLDER.glob("*.cu*"))
+    for place in re.finditer(r"__syncthreads\(\);", path.read_text(encoding="utf-8"))
+]
+
+
+@pytest.fixture
+def maimed(monkeypatch, tmp_path):
+    """A function that puts another text into the place of a source, until the test is over."""
+
+    def forget():
+        for cached in (launch.source, launch._module, launch.kernel):
+            cached.cache_clear()
+
+    def replace(file, text):
+        folder = tmp_path / "sources"
+        shutil.copytree(launch.FOLDER, folder)
+        (folder / file).write_text(text, encoding="utf-8")
+        monkeypatch.setattr(launch, "FOLDER", folder)
+        forget()
+
+    yield replace
+    forget()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "place"), BARRIERS)
+def test_no_barrier_can_be_spared(file, place, maimed):
+    """Without any one of them the results are wrong, or differ from run to run."""
+    text = (launch.FOLDER / file).read_text(encoding="utf-8")
+    maimed(file, text[:place] + text[place:].replace("__syncthreads();", "", 1))
+    with pytest.raises(AssertionError):
+        for seed in range(60):
+            for case in ("softmax", "layer_norm", "linear"):
+                check(case, dtypes.float32, (seed, "normal", "plain", 9, 1023), "standin")

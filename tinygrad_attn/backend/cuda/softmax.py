@@ -1,0 +1,34 @@
+"""softmax and log_softmax: one kernel forward, one backward."""
+
+from .. import namespace
+from .launch import contiguous, of_floats, over_rows, row_count
+
+__all__ = ["log_softmax", "softmax"]
+
+
+@of_floats
+def softmax(x, *, axis):
+    """eˣ / Σ eˣ."""
+    return _along("softmax", x, axis)
+
+
+@of_floats
+def log_softmax(x, *, axis):
+    """x − ln Σ eˣ."""
+    return _along("log_softmax", x, axis)
+
+
+def _along(name, x, axis):
+    """Run a kernel along ``axis``; one that is not the last costs a copy each way."""
+    xp = namespace(x)
+    x = contiguous(xp.moveaxis(x, axis, -1))
+    y = xp.empty(x.shape, dtype=x.dtype)
+    over_rows("softmax.cu", name, (x, y), *row_count(x.shape))
+
+    def backward(g):
+        g = contiguous(xp.moveaxis(g, axis, -1), y.dtype)
+        gx = xp.empty(y.shape, dtype=y.dtype)
+        over_rows("softmax.cu", f"{name}_backward", (y, g, gx), *row_count(y.shape))
+        return (xp.moveaxis(gx, -1, axis),)
+
+    return xp.moveaxis(y, -1, axis), backward
