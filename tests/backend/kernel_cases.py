@@ -29,11 +29,11 @@ TOLERANCE = {  # float32 by the sixth digit; of 16 bits the result is the neares
     dtypes.float16: 2.0**-10,
     dtypes.bfloat16: 2.0**-7,
 }
-SMALLEST = {  # what lies below is rounded to it or to 0; CuPy compiles with -ftz=true
+SMALLEST = {  # what is lost on a GPU where a denormal float32 counts as 0, after a steep norm too
     dtypes.float64: 1e-300,
-    dtypes.float32: 1.2e-38,
+    dtypes.float32: 1e-34,
     dtypes.float16: 2.0**-24,
-    dtypes.bfloat16: 1.2e-38,
+    dtypes.bfloat16: 1e-34,
 }
 
 # Around the width of a warp, what its threads hold, what a block holds, and more than that.

@@ -20,15 +20,19 @@ def log_softmax(x, *, axis):
 
 def _along(name, x, axis):
     """Run a kernel along ``axis``; one that is not the last costs a copy each way."""
-    xp = namespace(x)
-    x = contiguous(xp.moveaxis(x, axis, -1))
+    xp, last = namespace(x), x.ndim - 1
+    x = contiguous(_moved(x, axis, last))
     y = xp.empty(x.shape, dtype=x.dtype)
     over_rows("softmax.cu", name, (x, y), *row_count(x.shape))
 
     def backward(g):
-        g = contiguous(xp.moveaxis(g, axis, -1), y.dtype)
+        g = contiguous(_moved(g, axis, last), y.dtype)
         gx = xp.empty(y.shape, dtype=y.dtype)
         over_rows("softmax.cu", f"{name}_backward", (y, g, gx), *row_count(y.shape))
-        return (xp.moveaxis(gx, -1, axis),)
+        return (_moved(gx, last, axis),)
 
-    return xp.moveaxis(y, -1, axis), backward
+    return _moved(y, last, axis), backward
+
+
+def _moved(x, start, end):
+    return x if start == end else namespace(x).moveaxis(x, start, end)
