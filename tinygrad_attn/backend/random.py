@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import CheckpointError, DTypeError, ShapeError
 from . import dtypes
 
-__all__ = ["Generator", "keep_at", "keep_mask"]
+__all__ = ["Generator", "keep_at", "keep_mask", "start_of"]
 
 
 class Generator:
@@ -196,11 +196,16 @@ def keep_at(xp, index, p, key):
     return (z & xp.uint64(2**16 - 1)) >= xp.uint64(dropped)
 
 
+def start_of(key):
+    """The 64 bits at which the hashes of ``key`` start; kernels that hash themselves take them."""
+    stream, number = key
+    return _mix(stream ^ _mix(number & _WORD))
+
+
 def _hash(xp, z, key):
     """Replace each number of the uint64 array ``z`` by 64 bits that look random."""
-    stream, number = key
     z = z * xp.uint64(_STEP)
-    z += xp.uint64(_mix(stream ^ _mix(number & _WORD)))
+    z += xp.uint64(start_of(key))
     z ^= z >> xp.uint64(30)
     z *= xp.uint64(_FIRST)
     z ^= z >> xp.uint64(27)

@@ -17,6 +17,8 @@ none, and never touches them again. Randomness is an input of a kernel, never dr
 must see the same mask.
 
 A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
+Such a kernel may decline a call by returning NotImplemented. Kernels are given 16-bit floats in
+float32, unless the kernel has an attribute ``takes_halves`` that is true.
 """
 
 from functools import partial
@@ -45,14 +47,14 @@ class Fused(Op):
 
     def _run(self, arrays, options, wants, watchers):
         first = next(filter(is_array, arrays), None)
-        kernel = backend_of(first).kernels.get(self.name, self.forward)
+        own = backend_of(first).kernels.get(self.name)
         if self._is_told:
             needs = tuple([bool(wants >> i & 1) for i in range(len(arrays))])
             options = {**options, "needs": needs}
         if watchers:
-            run = partial(_in_float32, kernel, arrays, options)
+            run = partial(_compute, own, self.forward, arrays, options)
             return watched(watchers, self, "forward", run, arrays)
-        return _in_float32(kernel, arrays, options)
+        return _compute(own, self.forward, arrays, options)
 
     def _keep(self, arrays, options, wants, y, backward):
         return self, (backward, options, *arrays)  # the arrays too: a replay may be asked for
@@ -99,6 +101,16 @@ class Fused(Op):
         targets = frozenset(ends.values())
         found = walk({y.node: gradient}, targets, targets, create_graph=True, retain_graph=True)
         return [(i, found.get(end)) for i, end in ends.items()]
+
+
+def _compute(own, portable, arrays, options):
+    """Run the backend's own kernel, or where it has none, or declines, the portable one."""
+    if own is not None:
+        is_any_width = getattr(own, "takes_halves", False)
+        done = own(*arrays, **options) if is_any_width else _in_float32(own, arrays, options)
+        if done is not NotImplemented:
+            return done
+    return _in_float32(portable, arrays, options)
 
 
 @quiet
