@@ -3,7 +3,7 @@ kernels of ``attention_forward.cu`` and ``attention_backward.cu``.
 
 The kernels read memory where they are told to and check nothing, so all that they rely on is seen
 to here. A call that is not for them, of float64 or of very wide heads, is answered by
-NotImplemented, and the portable kernel computes it.
+NotImplemented, and the portable kernel computes it. Nothing here waits for the GPU.
 """
 
 import math
@@ -15,11 +15,12 @@ import numpy as np
 from .. import dtypes
 from ..random import start_of
 
-__all__ = ["PROBLEM", "Attention", "Plan"]
+__all__ = ["PROBLEM", "Attention", "Plan", "source"]
 
 FAR = 2**62  # no two positions are so far apart
 THREADS = 128  # of a block: see tiles.cuh
 WIDTHS = (32, 64, 96, 128)  # of heads, which are filled up to the next of these
+ARITHMETIC = {dtypes.float16: "FLOAT16", dtypes.bfloat16: "BFLOAT16", dtypes.float32: "FLOAT32"}
 
 _strides = [(name, "i8") for name in ("batch", "head", "row")]
 _pair_strides = [(name, "i8") for name in ("batch", "head", "query", "key")]
@@ -39,44 +40,51 @@ PROBLEM = np.dtype(
 
 
 class Plan(NamedTuple):
-    """How a kernel is compiled: the macros that its source asks for."""
+    """How the kernels of one direction are compiled: the macros that their source asks for."""
 
     arithmetic: str
     width: int
     width_v: int
     bands: int
     columns: int
-    shaped: bool
+    general: bool
+    backward: bool
 
     @classmethod
-    def make(cls, arithmetic, width, width_v, shaped, backward):
-        """The plan for a call: tiles as large as registers and 99 KB of shared memory allow."""
+    def make(cls, arithmetic, width, width_v, *, general, backward):
+        """Tiles as large as registers and shared memory allow: larger ones read memory less."""
         width, width_v = (min(w for w in WIDTHS if w >= size) for size in (width, width_v))
-        is_half, both = arithmetic.endswith("16"), width + width_v
-        bands = 2 if is_half and both <= 128 and not backward else 1
-        if is_half:
-            columns = 64 if not backward or both <= 192 else 32
+        both, bands = width + width_v, 1
+        if not arithmetic.endswith("16"):
+            narrow, wide = (64, 128) if backward else (128, 192)
+            columns = 64 if both <= narrow else 32 if both <= wide else 16
+        elif general or (backward and both > 128):
+            columns = 64 if both <= 192 else 32
         else:
-            columns = 64 if both <= 128 - 64 * backward else 32 if both <= 192 else 16
-        return cls(arithmetic, width, width_v, bands, columns, shaped)
+            bands, columns = 2, 32 if backward or both > 128 else 64
+        return cls(arithmetic, width, width_v, bands, columns, general, backward)
 
     @property
     def options(self):
         """The macros, as the compiler takes them."""
-        pairs = self._asdict().items()
-        macros = [f"-D{k.upper()}={int(v) if k == 'shaped' else v}" for k, v in pairs]
-        return ("-std=c++17", *macros)
+        macros = self._replace(general=int(self.general))._asdict()
+        return "-std=c++17", *(f"-D{k.upper()}={v}" for k, v in macros.items() if k != "backward")
 
     @property
     def rows(self):
         """How many rows a block of threads has: each of its warps 16, or twice as many."""
         return THREADS // 2 * self.bands
 
-    def shared_bytes(self, tiles_of_rows, ends=0):
-        """The shared memory of a block: its rows, and two tiles of columns with their ends."""
+    @property
+    def shared_bytes(self):
+        """The shared memory of a block: its rows and two tiles of columns.
+
+        Every row has 16 bytes more than its numbers; on the way back there are rows of q and v,
+        and of every query two floats.
+        """
         size = 2 if self.arithmetic.endswith("16") else 4
         row, row_v = self.width * size + 16, self.width_v * size + 16
-        rows = row if tiles_of_rows == 1 else row + row_v
+        rows, ends = (row + row_v, 8) if self.backward else (row, 0)
         return self.rows * rows + 2 * self.columns * (row + row_v + ends)
 
 
@@ -94,26 +102,14 @@ class Attention:
         self.xp, self._allows_tf32 = cupy, allows_tf32
         self._kernels = {}
 
-    def __call__(
-        self,
-        q,
-        k,
-        v,
-        bias=None,
-        sinks=None,
-        mask=None,
-        q_positions=None,
-        k_positions=None,
-        *,
-        needs,
-        **options,
-    ):
-        arithmetic = self._arithmetic(q, k, v)
-        if arithmetic is None or not _is_for_us(q, v, bias, needs, options["scale"]):
+    def __call__(self, q, k, v, *others, needs, **options):
+        """(y, backward), or NotImplemented: see ``tiled_attention``."""
+        if not _is_for_us(q, k, v, others[0], needs, options["scale"]):
             return NotImplemented
         with q.device:
-            call = _Call(self, arithmetic, q, k, v, bias, sinks, mask, needs[3])
-            call.set_pairs(q_positions, k_positions, **options)
+            call = _Call(self, q, k, v, *others, **options)
+            if not all(map(self.can_run, call.plans)):
+                return NotImplemented
             y = call.forward()
 
         def backward(g):
@@ -122,27 +118,30 @@ class Attention:
 
         return y, backward
 
-    def _arithmetic(self, q, k, v):
-        """How products are computed, by the name that warp.cuh has for it; None: not here."""
-        if not q.dtype == k.dtype == v.dtype:
-            return None
-        if q.dtype == dtypes.float32:
-            return "TFLOAT32" if self._allows_tf32() else "FLOAT32"
-        names = {dtypes.float16: "FLOAT16", dtypes.bfloat16: "BFLOAT16"}
-        return names.get(q.dtype)
+    def arithmetic(self, dtype):
+        """How products are computed, by the name that warp.cuh has for it."""
+        is_rounded = dtype == dtypes.float32 and self._allows_tf32()
+        return "TFLOAT32" if is_rounded else ARITHMETIC[dtype]
 
-    def launch(self, name, plan, blocks, shared_bytes, *args):
-        """Start a kernel of the file that its name begins with; arrays may be None."""
-        if not blocks:
+    def can_run(self, plan):
+        """Whether the GPU in use has such tensor cores, and enough of shared memory."""
+        device = self.xp.cuda.Device()
+        limit = device.attributes["MaxSharedMemoryPerBlockOptin"]
+        return int(device.compute_capability) >= 80 and plan.shared_bytes <= limit
+
+    def launch(self, name, plan, grid, args, shared_bytes=0):
+        """Start a kernel; an array among its arguments may be None."""
+        if 0 in grid:
             return
         key = name, plan, self.xp.cuda.runtime.getDevice()
         if key not in self._kernels:
-            file = "attention_forward.cu" if "forward" in name else "attention_backward.cu"
-            module = self.xp.RawModule(code=source(file), options=plan.options)
+            code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
+            module = self.xp.RawModule(code=code, options=plan.options)
             self._kernels[key] = module.get_function(name)
-            self._kernels[key].max_dynamic_shared_size_bytes = max(shared_bytes, 48 * 1024)
-        args = [np.uintp(0) if arg is None else arg for arg in args]
-        self._kernels[key]((blocks,), (THREADS,), tuple(args), shared_mem=shared_bytes)
+            if shared_bytes > 48 * 1024:  # more than that is to be asked for
+                self._kernels[key].max_dynamic_shared_size_bytes = shared_bytes
+        args = tuple([np.uintp(0) if arg is None else arg for arg in args])
+        self._kernels[key](grid, (THREADS,), args, shared_mem=shared_bytes)
 
 
 def source(file):
@@ -157,139 +156,139 @@ def source(file):
     return "\n".join(lines) + "\n"
 
 
-def _is_for_us(q, v, bias, needs, scale):
-    """Whether the kernels can compute a call of these shapes."""
+def _is_for_us(q, k, v, bias, needs, scale):
+    """Whether the kernels can compute a call."""
+    if q.dtype not in ARITHMETIC or not q.dtype == k.dtype == v.dtype:
+        return False
     if not (0 < q.shape[-1] <= WIDTHS[-1] and 0 < v.shape[-1] <= WIDTHS[-1]):
         return False
+    if max(math.prod(q.shape[:-3]), q.shape[-3]) > 65535:  # what a grid may have across
+        return False
     if needs[3] and bias.shape[-2:] != (q.shape[-2], v.shape[-2]):
-        return False  # its gradient is a sum over queries or keys, and would take memory T²
+        return False  # its gradient, a sum over queries or keys, would take memory T² on the way
     return 0 < scale < math.inf
 
 
 class _Call:
     """One call: its arrays as the kernels take them, with one axis of sequences."""
 
-    def __init__(self, owner, arithmetic, q, k, v, bias, sinks, mask, needs_bias):
-        self.owner, self.xp, self.arithmetic = owner, owner.xp, arithmetic
-        self.shape = q.shape
-        self.batch, self.batch_shape = math.prod(q.shape[:-3]), q.shape[:-3]
+    def __init__(self, owner, q, k, v, bias, sinks, mask, *positions, drop, **options):
+        self.owner, self.xp = owner, owner.xp
+        self.batch_shape = q.shape[:-3]
         self.q, self.k, self.v = map(self._rows, (q, k, v))
-        self.mask = None if mask is None else self._pairs(mask)
-        self.bias = None if bias is None else self._pairs(bias.astype(dtypes.float32, copy=False))
-        self.sinks = None if sinks is None else sinks.astype(dtypes.float32, copy=False)
+        self.mask, self.bias, self.sinks = self._pairs(mask), self._pairs(bias), sinks
         p = self.problem = np.zeros((), PROBLEM)
-        p["batch"] = self.batch
-        p["heads"], p["queries"], p["width"] = q.shape[-3:]
+        p["batch"], p["heads"], p["queries"], p["width"] = self.q.shape
         p["key_heads"], p["keys"], p["width_v"] = v.shape[-3:]
-        for name, array in (("q", self.q), ("k", self.k), ("v", self.v)):
-            p[name] = tuple(n // array.itemsize for n in array.strides[:3])
-        for name, array in (("mask", self.mask), ("bias", self.bias)):
-            if array is not None:
-                p[name] = tuple(
-                    0 if size == 1 else n // array.itemsize
-                    for n, size in zip(array.strides, array.shape)
-                )
-
-    def set_pairs(self, q_positions, k_positions, *, causal, window, scale, softcap, drop):
-        """Who attends whom by position, and what becomes of the scores."""
-        p, is_limited = self.problem, causal or window is not None
-        width = FAR if window is None else min(window - 1, FAR)
-        p["least"], p["most"] = 0 if causal else -width, width
-        p["offset"] = p["keys"] - p["queries"]
+        self._set_strides(q=self.q, k=self.k, v=self.v, mask=self.mask, bias=self.bias)
+        self._set_scores(drop, **options)
         self.positions = [
-            self._positions(name, x) if is_limited and x is not None else None
-            for name, x in (("q_positions", q_positions), ("k_positions", k_positions))
+            self._positions(name, x, options)
+            for name, x in zip(("q_positions", "k_positions"), positions)
         ]
-        p["scale"], p["softcap"] = scale, softcap or 0
-        p["upscale"] = 1
-        if drop is not None:
-            p["dropped"] = round(drop.rate * 2**16)
-            p["drop_key"], p["upscale"] = start_of(drop.key), drop.upscale
-        shaped = (self.mask, self.bias, softcap, drop) != (None,) * 4
-        widths = int(p["width"]), int(p["width_v"])
-        self.plans = [Plan.make(self.arithmetic, *widths, shaped, back) for back in (False, True)]
+        is_aligned = self._see_alignment(self.q, self.k, self.v)
+        is_plain = bias is mask is options["softcap"] is drop is None and is_aligned
+        arithmetic, widths = owner.arithmetic(q.dtype), (q.shape[-1], v.shape[-1])
+        self.plans = [
+            Plan.make(arithmetic, *widths, general=not is_plain, backward=backward)
+            for backward in (False, True)
+        ]
 
     def _rows(self, x):
         """x as (B, heads, length, width), its columns side by side."""
-        x = x.reshape(self.batch, *x.shape[-3:])
+        x = x.reshape(math.prod(self.batch_shape), *x.shape[-3:])
         is_dense = x.strides[-1] == x.itemsize or x.shape[-1] == 1
         return x if is_dense else self.xp.ascontiguousarray(x)
 
     def _pairs(self, x):
-        """x as (B, H, T, S), where any of these may be 1."""
+        """A mask, or a bias in float32, as (B, H, T, S), where any of these may be 1."""
+        if x is None:
+            return None
+        x = x if x.dtype == dtypes.bool_ else x.astype(dtypes.float32, copy=False)
         x = x.reshape((1,) * (len(self.batch_shape) + 3 - x.ndim) + x.shape)
-        if math.prod(x.shape[:-3]) == 1:
-            return x.reshape(1, *x.shape[-3:])
-        return self.xp.broadcast_to(x, (*self.batch_shape, *x.shape[-3:])).reshape(
-            self.batch, *x.shape[-3:]
-        )
+        if math.prod(x.shape[:-3]) != 1:
+            x = self.xp.broadcast_to(x, (*self.batch_shape, *x.shape[-3:]))
+        return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
-    def _positions(self, name, x):
-        """Positions as int64, (length,) or (B, length)."""
+    def _set_strides(self, **arrays):
+        """Note the strides of arrays, in elements, and 0 along axes of size 1."""
+        for name, x in arrays.items():
+            if x is not None:
+                steps = zip(x.strides, x.shape[: len(PROBLEM[name])])
+                self.problem[name] = tuple(s // x.itemsize if n > 1 else 0 for s, n in steps)
+
+    def _set_scores(self, drop, *, causal, window, scale, softcap):
+        """Note what becomes of scores, and how far keys may be behind their query."""
+        p, reach = self.problem, FAR if window is None else min(window - 1, FAR)
+        p["offset"] = p["keys"] - p["queries"]
+        p["least"], p["most"] = 0 if causal else -reach, reach
+        p["scale"], p["softcap"], p["upscale"] = scale, softcap or 0, 1
+        if drop is not None:
+            p["drop_key"], p["dropped"] = start_of(drop.key), round(drop.rate * 2**16)
+            p["upscale"] = drop.upscale
+
+    def _positions(self, name, x, options):
+        """Positions as int64, (length,) or (B, length); None where they do not matter."""
+        if x is None or not (options["causal"] or options["window"]):
+            return None
         if x.ndim > 1:
             x = self.xp.broadcast_to(x, (*self.batch_shape, x.shape[-1]))
             self.problem[name] = x.shape[-1]
         return self.xp.ascontiguousarray(x.astype(dtypes.int64, copy=False))
 
-    def _blocks(self, heads, length, rows):
-        """How many blocks of threads there are for rows of all heads."""
-        return self.batch * int(self.problem[heads]) * -(-int(self.problem[length]) // rows)
-
     def _see_alignment(self, *arrays):
-        """Note whether the kernels may copy rows 16 bytes at a time."""
+        """Note, and return, whether rows may be copied 16 bytes at a time."""
         numbers = []
         for x in arrays:
             numbers += [x.data.ptr, x.shape[-1] * x.itemsize]
-            numbers += [n for n, size in zip(x.strides[:-1], x.shape) if size > 1]
-        self.problem["is_aligned"] = all(n % 16 == 0 for n in numbers)
+            numbers += [s for s, n in zip(x.strides[:-1], x.shape) if n > 1]
+        is_aligned = all(n % 16 == 0 for n in numbers)
+        self.problem["is_aligned"] = is_aligned
+        return is_aligned
+
+    def _launch(self, name, plan, heads, length, args):
+        """Launch a kernel whose blocks have rows of ``length``, in so many heads."""
+        grid = (-(-length // plan.rows), heads, self.q.shape[0])
+        self.owner.launch(name, plan, grid, (*args, self.problem), plan.shared_bytes)
 
     def forward(self):
-        """y, in the shape of the call; what the way back needs of each row stays here."""
-        xp, plan = self.xp, self.plans[0]
-        length = self.q.shape[:3]
-        self.y = xp.empty((*length, self.v.shape[-1]), dtype=self.q.dtype)
-        self.log_total = xp.empty(length, dtype=dtypes.float32)
-        self._see_alignment(self.q, self.k, self.v)
-        self.owner.launch(
-            "attention_forward",
-            plan,
-            self._blocks("heads", "queries", plan.rows),
-            plan.shared_bytes(1),
-            *(self.q, self.k, self.v, self.bias, self.sinks, self.mask, *self.positions),
-            *(self.y, self.log_total, self.problem),
-        )
-        return self.y.reshape(*self.shape[:-1], self.v.shape[-1])
+        """y in the shape of the call; what the way back needs of each row stays here."""
+        q, k, v, xp = self.q, self.k, self.v, self.xp
+        self.y = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+        self.log_total = xp.empty(q.shape[:3], dtype=dtypes.float32)
+        sinks = None if self.sinks is None else self.sinks.astype(dtypes.float32, copy=False)
+        args = (q, k, v, self.bias, sinks, self.mask, *self.positions, self.y, self.log_total)
+        self._launch("attention_forward", self.plans[0], q.shape[1], q.shape[2], args)
+        return self._as_called(self.y)
 
     def backward(self, g, needs):
         """The gradients of q, k, v, bias and sinks, None for those that nobody needs."""
-        xp, plan, launch = self.xp, self.plans[1], self.owner.launch
-        g = self._rows(g.astype(self.q.dtype, copy=False))
-        self.problem["g"] = tuple(n // g.itemsize for n in g.strides[:3])
-        self._see_alignment(self.q, self.k, self.v, g)
-        delta = xp.empty(self.q.shape[:3], dtype=dtypes.float32)
-        launch("attention_delta", plan, -(-delta.size // 4), 0, g, self.y, delta, self.problem)
-        inputs = (self.q, self.k, self.v, g, self.bias, self.mask, *self.positions)
-        inputs += (self.log_total, delta)
+        q, k, v, xp = self.q, self.k, self.v, self.xp
+        g, plan = self._rows(g.astype(q.dtype, copy=False)), self.plans[1]
+        self._set_strides(g=g)
+        if not self._see_alignment(q, k, v, g):
+            plan = Plan.make(plan.arithmetic, *plan[1:3], general=True, backward=True)
+        delta = xp.empty(q.shape[:3], dtype=dtypes.float32)
+        args = (g, self.y, delta, self.problem)
+        self.owner.launch("attention_delta", plan, (-(-delta.size // 4),), args)
+        inputs = (q, k, v, g, self.bias, self.mask, *self.positions, self.log_total, delta)
         gq = gk = gv = gbias = gsinks = None
         if needs[0] or needs[3]:
-            gq = xp.empty(self.q.shape, dtype=self.q.dtype)
+            gq = xp.empty(q.shape, dtype=q.dtype)
             if needs[3]:
-                gbias = xp.zeros((*self.q.shape[:3], self.k.shape[2]), dtype=dtypes.float32)
-            blocks = self._blocks("heads", "queries", plan.rows)
-            shared = plan.shared_bytes(2, ends=8)
-            args = (*inputs, gq, gbias, self.problem)
-            launch("attention_backward_queries", plan, blocks, shared, *args)
+                gbias = xp.zeros((*q.shape[:3], k.shape[2]), dtype=dtypes.float32)
+            args = (*inputs, gq, gbias)
+            self._launch("attention_backward_queries", plan, q.shape[1], q.shape[2], args)
         if needs[1] or needs[2]:
-            gk = xp.empty(self.k.shape, dtype=self.k.dtype)
-            gv = xp.empty(self.v.shape, dtype=self.v.dtype)
-            blocks = self._blocks("key_heads", "keys", plan.rows)
-            shared = plan.shared_bytes(2, ends=8)
-            args = (*inputs, gk, gv, self.problem)
-            launch("attention_backward_keys", plan, blocks, shared, *args)
-        if needs[4]:
-            taken = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total) * delta
-            gsinks = -xp.sum(taken, axis=(0, 2))
-        parts = (gq, gk, gv, gbias)
-        shapes = [(*self.batch_shape, *x.shape[1:]) if x is not None else None for x in parts]
-        parts = [x if x is None else x.reshape(s) for x, s in zip(parts, shapes)]
-        return (*(x if need else None for x, need in zip(parts, needs)), gsinks)
+            gk, gv = xp.empty(k.shape, dtype=k.dtype), xp.empty(v.shape, dtype=v.dtype)
+            args = (*inputs, gk, gv)
+            self._launch("attention_backward_keys", plan, k.shape[1], k.shape[2], args)
+        if needs[4]:  # a sink holds the weight that the keys of its row leave over
+            left = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total)
+            gsinks = -xp.sum(left * delta, axis=(0, 2))
+        found = [self._as_called(x) if need else None for x, need in zip((gq, gk, gv, gbias), needs)]
+        return *found, gsinks
+
+    def _as_called(self, x):
+        """x (B, …) with the axes of sequences that the call had."""
+        return x.reshape(*self.batch_shape, *x.shape[1:])

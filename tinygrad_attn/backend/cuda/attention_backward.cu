@@ -15,28 +15,32 @@ constexpr int STAGE_BYTES =
 // ``ends(m, n, i)`` gives the logarithm of the row's sum, and δ, of a pair's query.
 template <class Ends>
 __device__ inline void differentiate(float (&s)[BANDS][PIECES][4], float (&gs)[BANDS][PIECES][4],
-                                     const unsigned (&open)[BANDS], bool some_closed,
-                                     const Pairs& pairs, int row, int column, float unit,
-                                     float* gbias, Ends ends) {
+                                     const Pairs& pairs, bool some_closed, int row, int column,
+                                     float unit, float* gbias, Ends ends) {
+    Open open = pairs.find_open(row, column, GENERAL && some_closed);
     for_each_pair([&](int m, int n, int i) {
         const int mine = row + row_of(m, i), other = column + column_of(n, i);
-        const bool is_open = !some_closed || open[m] >> 4 * n + i & 1;
         const float2 end = ends(m, n, i);
         float score = s[m][n][i], slope = 1, keep = 1;
-        if (SHAPED && is_open) {
+        if (GENERAL && open(m, n, i)) {
             score = pairs.shape(score, mine, other, slope);
             keep = pairs.keep(mine, other);
         }
-        const float weight = is_open ? power_of_two(fmaf(score, unit, -end.x)) : 0;
-        const float gscore = is_open ? weight * (gs[m][n][i] * keep - end.y) : 0;
-        if (SHAPED && gbias && is_open) gbias[(long long)mine * pairs.columns.count + other] = gscore;
+        const float weight = power_of_two(fmaf(score, unit, -end.x));
+        const float gscore = weight * (gs[m][n][i] * keep - end.y);
+        if (GENERAL && gbias && open(m, n, i))
+            gbias[(long long)mine * pairs.columns.count + other] = gscore;
         s[m][n][i] = weight * keep;
         gs[m][n][i] = gscore * slope;
     });
+    if (some_closed) {
+        if (!GENERAL) open = pairs.find_open(row, column, true);  // not sooner: registers are few
+        close(s, open, 0), close(gs, open, 0);
+    }
 }
 
 // δ = Σ g·y of every row, a warp for each.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_delta(const scalar* g, const scalar* y, float* delta, const Problem p) {
     const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
     const long long head = row / p.queries;
@@ -51,36 +55,32 @@ attention_delta(const scalar* g, const scalar* y, float* delta, const Problem p)
 }
 
 // The gradient of the queries, and that of the bias if wanted: rows are queries.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, const scalar* g,
                            const float* bias, const bool* mask, const long long* q_positions,
                            const long long* k_positions, const float* log_total, const float* delta,
                            scalar* gq, float* gbias, const Problem p) {
     extern __shared__ __align__(16) char memory[];
-    const int blocks = (p.queries + ROWS - 1) / ROWS, index = blockIdx.x / blocks;
-    const int batch = index / p.heads, head = index % p.heads;
+    const int batch = blockIdx.z, head = blockIdx.y, index = batch * p.heads + head;
     const int key_head = head / (p.heads / p.key_heads);
-    const int first = (blocks - 1 - blockIdx.x % blocks) * ROWS;  // causal: those with most keys first
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // causal: those with most keys come first
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> queries{memory};
     const Tile<WIDTH_V> gradients{memory + ROWS * queries.row_bytes};
     char* const stages = gradients.at(ROWS, 0);
 
+    q = head_of(q, p.q, batch, head), g = head_of(g, p.g, batch, head);
     k = head_of(k, p.k, batch, key_head), v = head_of(v, p.v, batch, key_head);
     auto load = [&](int tile) {
-        const int column = tile * COLUMNS, left = p.keys - column;
         char* stage = stages + tile % 2 * STAGE_BYTES;
-        Tile<WIDTH>{stage}.load<COLUMNS>(k + column * p.k.row, p.k.row, left, p.width,
-                                                  p.is_aligned);
-        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(v + column * p.v.row, p.v.row, left,
-                                                                p.width_v, p.is_aligned);
+        const int start = tile * COLUMNS;
+        Tile<WIDTH>{stage}.load<COLUMNS>(k, p.k.row, start, p.keys, p.width, p.is_aligned);
+        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(v, p.v.row, start, p.keys, p.width_v,
+                                                       p.is_aligned);
     };
-    queries.load<ROWS>(head_of(q, p.q, batch, head) + first * p.q.row, p.q.row,
-                                p.queries - first, p.width, p.is_aligned);
-    gradients.load<ROWS>(head_of(g, p.g, batch, head) + first * p.g.row, p.g.row,
-                                  p.queries - first, p.width_v, p.is_aligned);
-    Pairs pairs(p, batch, q_positions, k_positions);
-    pairs.take_head(mask, bias, batch, head);
+    queries.load<ROWS>(q, p.q.row, first, p.queries, p.width, p.is_aligned);
+    gradients.load<ROWS>(g, p.g.row, first, p.queries, p.width_v, p.is_aligned);
+    const Pairs pairs(p, batch, head, mask, bias, q_positions, k_positions);
     const Reach reach = pairs.reach(first);
     if (reach.begin < reach.end) load(reach.begin);
     if (gbias) gbias += (long long)index * p.queries * p.keys;
@@ -95,28 +95,27 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
             end[m][i] = mine < p.queries ? make_float2(log_total[place], delta[place])
                                          : make_float2(0, 0);
         }
-    const float unit = SHAPED ? 1 : p.scale * LOG2_E;
+    const float unit = GENERAL ? 1 : p.scale * LOG2_E;
     float sum[BANDS][WIDTH / 8][4] = {};
-    Rows<WIDTH> mine;
-    Rows<WIDTH_V> mine_v;
+    const Rows<WIDTH> mine(queries, row - first);
+    const Rows<WIDTH_V> mine_v(gradients, row - first);
     for (int tile = reach.begin; tile < reach.end; ++tile) {
         cp_async_wait_all();
         __syncthreads();
         if (tile + 1 < reach.end) load(tile + 1);
-        char* stage = stages + tile % 2 * STAGE_BYTES;
-        float s[BANDS][PIECES][4] = {}, gs[BANDS][PIECES][4] = {};
-        mine.load(queries, row - first);
-        match(s, mine, Tile<WIDTH>{stage});
-        mine_v.load(gradients, row - first);
-        match(gs, mine_v, Tile<WIDTH_V>{stage + KEY_BYTES});
-
         const int column = tile * COLUMNS;
-        const bool some_closed = (SHAPED && mask) || reach.has_edge(tile);
-        unsigned open[BANDS];
-        if (some_closed) pairs.find_open(open, row, column);
-        differentiate(s, gs, open, some_closed, pairs, row, column, unit, gbias,
+        char* stage = stages + tile % 2 * STAGE_BYTES;
+        const Tile<WIDTH> keys{stage};
+        const Tile<WIDTH_V> values{stage + KEY_BYTES};
+        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        if (some_closed) settle(sum, keys, pairs, row, column);
+
+        float s[BANDS][PIECES][4] = {}, gs[BANDS][PIECES][4] = {};
+        match(s, mine, keys);
+        match(gs, mine_v, values);
+        differentiate(s, gs, pairs, some_closed, row, column, unit, gbias,
                       [&](int m, int, int i) { return end[m][i / 2]; });
-        mix(sum, gs, Tile<WIDTH>{stage}, open, some_closed);
+        multiply(sum, gs, keys);
     }
     float factor[BANDS][2];
 #pragma unroll
@@ -126,77 +125,77 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
 }
 
 // The gradients of keys and values, summed over the query heads that share them: rows are keys.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const scalar* g,
                         const float* bias, const bool* mask, const long long* q_positions,
                         const long long* k_positions, const float* log_total, const float* delta,
                         scalar* gk, scalar* gv, const Problem p) {
     extern __shared__ __align__(16) char memory[];
-    const int blocks = (p.keys + ROWS - 1) / ROWS, index = blockIdx.x / blocks;
-    const int batch = index / p.key_heads, key_head = index % p.key_heads;
-    const int group = p.heads / p.key_heads;
-    const int first = blockIdx.x % blocks * ROWS;  // causal: those with most queries first
+    const int batch = blockIdx.z, key_head = blockIdx.y, group = p.heads / p.key_heads;
+    const int first = blockIdx.x * ROWS;  // causal: those with most queries come first
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> keys{memory};
     const Tile<WIDTH_V> values{memory + ROWS * keys.row_bytes};
     char* const stages = values.at(ROWS, 0);
 
-    Pairs pairs(p, batch, q_positions, k_positions);
-    pairs.transpose_positions();
-    const Reach reach = pairs.reach(first);
-    const int tiles = max(reach.end - reach.begin, 0);
-    auto load = [&](int step) {  // the tiles of one head after those of another
-        const int head = key_head * group + step / tiles;
-        const int column = (reach.begin + step % tiles) * COLUMNS, left = p.queries - column;
-        const long long place = ((long long)batch * p.heads + head) * p.queries + column;
-        char* stage = stages + step % 2 * STAGE_BYTES;
-        Tile<WIDTH>{stage}.load<COLUMNS>(head_of(q, p.q, batch, head) + column * p.q.row,
-                                                  p.q.row, left, p.width, p.is_aligned);
-        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(
-            head_of(g, p.g, batch, head) + column * p.g.row, p.g.row, left, p.width_v,
-            p.is_aligned);
-        for (int i = threadIdx.x; i < 2 * COLUMNS; i += THREADS) {
-            const int other = i % COLUMNS;
-            cp_async<4>(stage + STAGE_BYTES - (2 * COLUMNS - i) * sizeof(float),
-                        (i < COLUMNS ? log_total : delta) + place + (other < left ? other : 0),
-                        other < left ? 4 : 0);
+    auto pairs_of = [&](int head) {
+        return Pairs(p, batch, head, mask, bias, q_positions, k_positions).transposed();
+    };
+    const Reach reach = pairs_of(0).reach(first);  // which is that of all heads
+    auto load = [&](int head, int tile, int turn) {
+        const int start = tile * COLUMNS;
+        char* stage = stages + turn * STAGE_BYTES;
+        Tile<WIDTH>{stage}.load<COLUMNS>(head_of(q, p.q, batch, head), p.q.row, start, p.queries,
+                                         p.width, p.is_aligned);
+        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(head_of(g, p.g, batch, head), p.g.row, start,
+                                                       p.queries, p.width_v, p.is_aligned);
+        if (threadIdx.x < 2 * COLUMNS) {
+            float* ends = (float*)(stage + STAGE_BYTES) - 2 * COLUMNS;
+            const int query = start + threadIdx.x % COLUMNS;
+            cp_async<4>(ends + threadIdx.x,
+                        (threadIdx.x < COLUMNS ? log_total : delta) + query +
+                            (long long)(batch * p.heads + head) * p.queries,
+                        query < p.queries ? 4 : 0);
         }
     };
-    keys.load<ROWS>(head_of(k, p.k, batch, key_head) + first * p.k.row, p.k.row,
-                             p.keys - first, p.width, p.is_aligned);
-    values.load<ROWS>(head_of(v, p.v, batch, key_head) + first * p.v.row, p.v.row,
-                               p.keys - first, p.width_v, p.is_aligned);
-    if (tiles) load(0);
+    keys.load<ROWS>(head_of(k, p.k, batch, key_head), p.k.row, first, p.keys, p.width,
+                    p.is_aligned);
+    values.load<ROWS>(head_of(v, p.v, batch, key_head), p.v.row, first, p.keys, p.width_v,
+                      p.is_aligned);
+    int head = key_head * group, tile = reach.begin, turn = 0;
+    const int end = reach.begin < reach.end ? head + group : head;
+    if (head < end) load(head, tile, turn);
 
-    const float unit = SHAPED ? 1 : p.scale * LOG2_E;
+    const float unit = GENERAL ? 1 : p.scale * LOG2_E;
     float sum[BANDS][WIDTH / 8][4] = {}, sum_v[BANDS][WIDTH_V / 8][4] = {};
-    Rows<WIDTH> mine;
-    Rows<WIDTH_V> mine_v;
-    for (int step = 0; step < group * tiles; ++step) {
+    const Rows<WIDTH> mine(keys, row - first);
+    const Rows<WIDTH_V> mine_v(values, row - first);
+    while (head < end) {  // the tiles of one head after those of another
         cp_async_wait_all();
         __syncthreads();
-        if (step + 1 < group * tiles) load(step + 1);
-        char* stage = stages + step % 2 * STAGE_BYTES;
+        const bool is_last = tile + 1 == reach.end;
+        const int next_head = head + is_last, next_tile = is_last ? reach.begin : tile + 1;
+        if (next_head < end) load(next_head, next_tile, turn ^ 1);
+        const int column = tile * COLUMNS;
+        char* stage = stages + turn * STAGE_BYTES;
+        const Tile<WIDTH> queries{stage};
+        const Tile<WIDTH_V> gradients{stage + KEY_BYTES};
+        const Pairs pairs = pairs_of(head);
+        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        if (some_closed) settle(sum, queries, pairs, row, column), settle(sum_v, gradients, pairs, row, column);
+
         const float* ends = (const float*)(stage + STAGE_BYTES) - 2 * COLUMNS;
         float s[BANDS][PIECES][4] = {}, gs[BANDS][PIECES][4] = {};
-        mine.load(keys, row - first);
-        match(s, mine, Tile<WIDTH>{stage});
-        mine_v.load(values, row - first);
-        match(gs, mine_v, Tile<WIDTH_V>{stage + KEY_BYTES});
-
-        const int tile = reach.begin + step % tiles, column = tile * COLUMNS;
-        pairs.take_head(mask, bias, batch, key_head * group + step / tiles);
-        pairs.transpose_head();
-        const bool some_closed = (SHAPED && mask) || reach.has_edge(tile);
-        unsigned open[BANDS];
-        if (some_closed) pairs.find_open(open, row, column);
-        differentiate(s, gs, open, some_closed, pairs, row, column, unit, nullptr,
+        match(s, mine, queries);
+        match(gs, mine_v, gradients);
+        differentiate(s, gs, pairs, some_closed, row, column, unit, nullptr,
                       [&](int, int n, int i) {
                           const int other = column_of(n, i);
                           return make_float2(ends[other], ends[COLUMNS + other]);
                       });
-        mix(sum_v, s, Tile<WIDTH_V>{stage + KEY_BYTES}, open, some_closed);
-        mix(sum, gs, Tile<WIDTH>{stage}, open, some_closed);
+        multiply(sum_v, s, gradients);
+        multiply(sum, gs, queries);
+        head = next_head, tile = next_tile, turn ^= 1;
     }
     float factor[BANDS][2], one[BANDS][2];
 #pragma unroll
@@ -204,7 +203,7 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
         factor[m][0] = factor[m][1] = p.scale;
         one[m][0] = one[m][1] = 1;
     }
-    const long long place = (long long)index * p.keys;
+    const long long place = (long long)(batch * p.key_heads + key_head) * p.keys;
     store_rows<WIDTH>(sum, gk + place * p.width, row, p.keys, p.width, factor);
     store_rows<WIDTH_V>(sum_v, gv + place * p.width_v, row, p.keys, p.width_v, one);
 }

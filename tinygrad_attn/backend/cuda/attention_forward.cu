@@ -11,6 +11,7 @@
 
 constexpr int KEY_BYTES = COLUMNS * Tile<WIDTH>::row_bytes;
 constexpr int STAGE_BYTES = KEY_BYTES + COLUMNS * Tile<WIDTH_V>::row_bytes;
+constexpr bool STAYS = !GENERAL && WIDTH <= 64 && ARITHMETIC >= FLOAT16;  // there are registers for the queries all along
 
 // A tile of weights from scores, and what was summed so far scaled down to the new largest score.
 __device__ inline void soften(float (&s)[BANDS][PIECES][4], float (&mixed)[BANDS][WIDTH_V / 8][4],
@@ -41,66 +42,67 @@ __device__ inline void soften(float (&s)[BANDS][PIECES][4], float (&mixed)[BANDS
         }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_forward(const scalar* q, const scalar* k, const scalar* v, const float* bias,
                   const float* sinks, const bool* mask, const long long* q_positions,
                   const long long* k_positions, scalar* y, float* log_total, const Problem p) {
     extern __shared__ __align__(16) char memory[];
-    const int blocks = (p.queries + ROWS - 1) / ROWS, index = blockIdx.x / blocks;
-    const int batch = index / p.heads, head = index % p.heads;
+    const int batch = blockIdx.z, head = blockIdx.y, index = batch * p.heads + head;
     const int key_head = head / (p.heads / p.key_heads);
-    const int first = (blocks - 1 - blockIdx.x % blocks) * ROWS;  // causal: those with most keys first
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // causal: those with most keys come first
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> queries{memory};
     char* const stages = memory + ROWS * queries.row_bytes;
 
+    q = head_of(q, p.q, batch, head);
     k = head_of(k, p.k, batch, key_head), v = head_of(v, p.v, batch, key_head);
     auto load = [&](int tile) {
-        const int column = tile * COLUMNS, left = p.keys - column;
         char* stage = stages + tile % 2 * STAGE_BYTES;
-        Tile<WIDTH>{stage}.load<COLUMNS>(k + column * p.k.row, p.k.row, left, p.width,
-                                                  p.is_aligned);
-        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(v + column * p.v.row, p.v.row, left,
-                                                                p.width_v, p.is_aligned);
+        const int start = tile * COLUMNS;
+        Tile<WIDTH>{stage}.load<COLUMNS>(k, p.k.row, start, p.keys, p.width, p.is_aligned);
+        Tile<WIDTH_V>{stage + KEY_BYTES}.load<COLUMNS>(v, p.v.row, start, p.keys, p.width_v,
+                                                       p.is_aligned);
     };
-    queries.load<ROWS>(head_of(q, p.q, batch, head) + first * p.q.row, p.q.row,
-                                p.queries - first, p.width, p.is_aligned);
-    Pairs pairs(p, batch, q_positions, k_positions);
-    pairs.take_head(mask, bias, batch, head);
+    queries.load<ROWS>(q, p.q.row, first, p.queries, p.width, p.is_aligned);
+    const Pairs pairs(p, batch, head, mask, bias, q_positions, k_positions);
     const Reach reach = pairs.reach(first);
     if (reach.begin < reach.end) load(reach.begin);
 
-    const float unit = SHAPED ? 1 : p.scale * LOG2_E;  // of a score, in powers of two
+    const float unit = GENERAL ? 1 : p.scale * LOG2_E;  // of a score, in powers of two
     float mixed[BANDS][WIDTH_V / 8][4] = {}, top[BANDS][2], total[BANDS][2] = {};
 #pragma unroll
     for (int m = 0; m < BANDS; ++m) top[m][0] = top[m][1] = -INFINITE;
-    Rows<WIDTH> mine;
+    cp_async_wait_all();
+    __syncthreads();
+    const Rows<WIDTH, STAYS> mine(queries, row - first);
     for (int tile = reach.begin; tile < reach.end; ++tile) {
         cp_async_wait_all();
         __syncthreads();
         if (tile + 1 < reach.end) load(tile + 1);
-        char* stage = stages + tile % 2 * STAGE_BYTES;
-        float s[BANDS][PIECES][4] = {};
-        mine.load(queries, row - first);
-        match(s, mine, Tile<WIDTH>{stage});
-
         const int column = tile * COLUMNS;
-        const bool some_closed = (SHAPED && mask) || reach.has_edge(tile);
-        unsigned open[BANDS];
-        if (some_closed) pairs.find_open(open, row, column);
-        for_each_pair([&](int m, int n, int i) {
-            const bool is_open = !some_closed || open[m] >> 4 * n + i & 1;
-            float slope;
-            if (SHAPED && is_open)
-                s[m][n][i] = pairs.shape(s[m][n][i], row + row_of(m, i), column + column_of(n, i), slope);
-            if (!is_open) s[m][n][i] = -INFINITE;
-        });
+        char* stage = stages + tile % 2 * STAGE_BYTES;
+        const Tile<WIDTH> keys{stage};
+        const Tile<WIDTH_V> values{stage + KEY_BYTES};
+        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        if (some_closed) settle(mixed, values, pairs, row, column);
+
+        float s[BANDS][PIECES][4] = {};
+        match(s, mine, keys);
+        const Open open = pairs.find_open(row, column, some_closed);
+        if (GENERAL)
+            for_each_pair([&](int m, int n, int i) {
+                float slope;
+                if (open(m, n, i))
+                    s[m][n][i] = pairs.shape(s[m][n][i], row + row_of(m, i),
+                                             column + column_of(n, i), slope);
+            });
+        if (some_closed) close(s, open, -INFINITE);
         soften(s, mixed, top, total, unit);
-        if (SHAPED && p.upscale != 1)
+        if (GENERAL && p.upscale != 1)
             for_each_pair([&](int m, int n, int i) {
                 s[m][n][i] *= pairs.keep(row + row_of(m, i), column + column_of(n, i));
             });
-        mix(mixed, s, Tile<WIDTH_V>{stage + KEY_BYTES}, open, some_closed);
+        multiply(mixed, s, values);
     }
 
     const float sink = sinks ? sinks[head] * LOG2_E : -INFINITE;

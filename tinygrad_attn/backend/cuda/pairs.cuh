@@ -14,9 +14,6 @@
 #ifndef WIDTH_V  // of values, likewise
 #define WIDTH_V 64
 #endif
-#ifndef SHAPED  // 0: no mask, bias, soft cap nor dropout, and no code for them
-#define SHAPED 1
-#endif
 
 constexpr float LOG2_E = 1.44269504f;
 
@@ -86,39 +83,30 @@ struct Pairs {
     unsigned long long drop_first, drop_row, drop_column;  // where pairs stand among all
     const Problem& p;
 
-    __device__ Pairs(const Problem& p, int batch, const long long* q_positions,
-                     const long long* k_positions)
+    __device__ Pairs(const Problem& p, int batch, int head, const bool* masks, const float* biases,
+                     const long long* q_positions, const long long* k_positions)
         : rows{q_positions ? q_positions + batch * p.q_positions : nullptr, p.offset, p.queries},
           columns{k_positions ? k_positions + batch * p.k_positions : nullptr, 0, p.keys},
-          least(p.least), most(p.most), p(p) {}
-
-    __device__ void take_head(const bool* masks, const float* biases, int batch, int head) {
-        if (!SHAPED) return;
+          least(p.least), most(p.most), p(p) {
+        if (!GENERAL) return;
         mask = masks ? masks + batch * p.mask.batch + head * p.mask.head : nullptr;
         bias = biases ? biases + batch * p.bias.batch + head * p.bias.head : nullptr;
-        drop_first = ((unsigned long long)batch * p.heads + head) * p.queries * p.keys;
         mask_row = p.mask.query, mask_column = p.mask.key;
         bias_row = p.bias.query, bias_column = p.bias.key;
+        drop_first = ((unsigned long long)batch * p.heads + head) * p.queries * p.keys;
         drop_row = p.keys, drop_column = 1;
     }
 
-    template <class T>
-    __device__ static void swap(T& a, T& b) {
-        T c = a;
-        a = b, b = c;
-    }
-
-    // Let keys be rows and queries columns.
-    __device__ void transpose_positions() {
-        swap(rows, columns);
-        swap(least, most);
-        least = -least, most = -most;
-    }
-    __device__ void transpose_head() {
-        if (!SHAPED) return;
-        swap(mask_row, mask_column);
-        swap(bias_row, bias_column);
-        swap(drop_row, drop_column);
+    // The same pairs with keys as rows and queries as columns.
+    __device__ Pairs transposed() const {
+        Pairs t = *this;
+        t.rows = columns, t.columns = rows;
+        t.least = -most, t.most = -least;
+        if (!GENERAL) return t;
+        t.mask_row = mask_column, t.mask_column = mask_row;
+        t.bias_row = bias_column, t.bias_column = bias_row;
+        t.drop_row = drop_column, t.drop_column = drop_row;
+        return t;
     }
 
     __device__ Reach reach(int row) const {
@@ -133,19 +121,21 @@ struct Pairs {
         if (row >= rows.count || column >= columns.count) return false;
         long long ahead = rows.position(row) - columns.position(column);
         if (ahead < least || ahead > most) return false;
-        return !SHAPED || !mask || mask[row * mask_row + column * mask_column];
+        return !GENERAL || !mask || mask[row * mask_row + column * mask_column];
     }
 
-    // Of each band the open ones of this lane's pairs: bit 4n + i is that of c[band][n][i].
-    __device__ void find_open(unsigned (&open)[BANDS], int row, int column) const {
+    __device__ Open find_open(int row, int column, bool some_closed) const {
+        Open open;
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
-            open[m] = 0;
+            open.bits[m] = some_closed ? 0 : ~0u;
+            if (!some_closed) continue;
 #pragma unroll 1
             for (int bit = 0; bit < 4 * PIECES; ++bit)
-                open[m] |= (unsigned)is_open(row + row_of(m, bit % 4),
-                                             column + column_of(bit / 4, bit)) << bit;
+                open.bits[m] |= (unsigned)is_open(row + row_of(m, bit % 4),
+                                                  column + column_of(bit / 4, bit)) << bit;
         }
+        return open;
     }
 
     // The score of an open pair as a power of two, after scale, soft cap and bias.
@@ -172,5 +162,17 @@ struct Pairs {
         return (unsigned)(z >> (index & 3) * 16 & 0xffff) < p.dropped ? 0 : p.upscale;
     }
 };
+
+// To be called by all threads before c += p·b, so that a closed pair adds exactly nothing to c, not
+// 0·NaN: whoever may attend what is not finite gets NaN for it now, and b is made finite.
+template <int W>
+__device__ inline void settle(float (&c)[BANDS][W / 8][4], Tile<W> b, const Pairs& pairs, int row,
+                              int column) {
+    if (!__syncthreads_or(holds_nonfinite(b, COLUMNS))) return;
+    mark_touched(c, pairs.find_open(row, column, true), b);
+    __syncthreads();
+    make_finite(b, COLUMNS);
+    __syncthreads();
+}
 
 #endif

@@ -13,6 +13,9 @@
 #ifndef COLUMNS  // of a tile: 16, 32 or 64
 #define COLUMNS 64
 #endif
+#ifndef GENERAL  // 0: rows can be copied 16 bytes at a time, and there is neither mask, bias, soft
+#define GENERAL 1  // cap nor dropout; all code for these is left out
+#endif
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS, ROWS = 16 * BANDS * WARPS, PIECES = COLUMNS / 8;
 
@@ -30,6 +33,19 @@ __device__ inline void for_each_pair(Act act) {
             for (int i = 0; i < 4; ++i) act(m, n, i);
 }
 
+// Which pairs of a lane are open: of each band, bit 4n + i is that of c[band][n][i].
+struct Open {
+    unsigned bits[BANDS];
+
+    __device__ bool operator()(int m, int n, int i) const { return bits[m] >> (4 * n + i) & 1; }
+};
+
+__device__ inline void close(float (&c)[BANDS][PIECES][4], const Open& open, float value) {
+    for_each_pair([&](int m, int n, int i) {
+        if (!open(m, n, i)) c[m][n][i] = value;
+    });
+}
+
 template <int W>
 struct Tile {
     // 16 bytes more than needed, so that eight rows, one under another, lie in different banks
@@ -40,25 +56,28 @@ struct Tile {
     __device__ char* at(int row, int byte) const { return memory + row * row_bytes + byte; }
     __device__ scalar* row(int row) const { return (scalar*)at(row, 0); }
 
-    // Start to copy rows from global memory; beyond ``count`` rows and ``width`` columns is 0.
+    // Start to copy R rows, from row ``start`` on, of an array of ``count`` rows and ``width``
+    // columns in global memory; beyond these is 0.
     template <int R>
-    __device__ void load(const scalar* from, long long stride, int count, int width,
+    __device__ void load(const scalar* from, long long stride, int start, int count, int width,
                          bool is_aligned) const {
-        if (is_aligned) {
-            constexpr int chunk = 16 / sizeof(scalar), chunks = W / chunk;
+        if (!GENERAL || is_aligned) {
+            constexpr int chunk = 16 / sizeof(scalar), chunks = W / chunk, step = THREADS / chunks;
+            const int line = threadIdx.x / chunks, column = threadIdx.x % chunks * chunk;
+            if (THREADS % chunks && line >= step) return;
+            from += (start + line) * stride + column;
+            const int taken = column < width ? 16 : 0;
 #pragma unroll
-            for (int start = 0; start < R * chunks; start += THREADS) {
-                int i = start + threadIdx.x, row = i / chunks, column = i % chunks * chunk;
-                if (R * chunks % THREADS && i >= R * chunks) break;
-                bool is_inside = row < count && column < width;
-                cp_async<16>(this->row(row) + column,
-                             is_inside ? from + row * stride + column : from, is_inside ? 16 : 0);
+            for (int skip = 0; skip < R; skip += step, from += step * stride) {
+                if (R % step && skip + line >= R) break;
+                cp_async<16>(row(skip + line) + column, from,
+                             start + skip + line < count ? taken : 0);
             }
         } else {
             for (int i = threadIdx.x; i < R * W; i += THREADS) {
-                int row = i / W, column = i % W;
-                bool is_inside = row < count && column < width;
-                this->row(row)[column] = is_inside ? from[row * stride + column] : scalar{};
+                const int line = i / W, column = i % W;
+                const bool is_inside = start + line < count && column < width;
+                row(line)[column] = is_inside ? from[(start + line) * stride + column] : scalar{};
             }
         }
     }
@@ -81,6 +100,7 @@ template <int W>
 __device__ inline bool holds_nonfinite(Tile<W> tile, int rows) {
     constexpr int chunks = W * sizeof(scalar) / 16;
     bool found = false;
+#pragma unroll 1  // seldom run: it shall not take registers from the others
     for (int i = threadIdx.x; i < rows * chunks; i += THREADS) {
         uint4 words = *(const uint4*)tile.at(i / chunks, i % chunks * 16);
         found |= holds_nonfinite(words.x) | holds_nonfinite(words.y) | holds_nonfinite(words.z) |
@@ -91,6 +111,7 @@ __device__ inline bool holds_nonfinite(Tile<W> tile, int rows) {
 
 template <int W>
 __device__ inline void make_finite(Tile<W> tile, int rows) {
+#pragma unroll 1
     for (int i = threadIdx.x; i < rows * W; i += THREADS) {
         scalar& x = tile.row(i / W)[i % W];
         if (!is_finite(x)) x = scalar{};
@@ -99,42 +120,53 @@ __device__ inline void make_finite(Tile<W> tile, int rows) {
 
 // ---- products ------------------------------------------------------------------------------------
 
-// A warp's own rows of a tile, ready to be multiplied.
-template <int W>
+// A warp's own rows of a tile. They are read again for each product, unless they ``stay`` in
+// registers, of which there must be enough.
+template <int W, bool stay = false>
 struct Rows {
-#if ARITHMETIC == FLOAT32
-    const char* first;  // row g; row g + 8 is eight further on
+    static constexpr int steps = W * sizeof(scalar) / 32;  // of 32 bytes, the depth of an mma
+    Tile<W> tile;
+    int row;
+    unsigned kept[stay ? steps : 1][BANDS][4];
 
-    __device__ void load(Tile<W> tile, int row) { first = tile.at(row + lane() / 4, 0); }
-#else
-    static constexpr int steps = W * sizeof(scalar) / 32;
-    unsigned registers[BANDS][steps][4];
-
-    __device__ void load(Tile<W> tile, int row) {
+    __device__ Rows(Tile<W> tile, int row) : tile(tile), row(row) {
+        if constexpr (stay) {
 #pragma unroll
-        for (int b = 0; b < BANDS; ++b)
-#pragma unroll
-            for (int k = 0; k < steps; ++k) {
-                ldmatrix_x4(registers[b][k],
-                            tile.at(row + 16 * b + lane() % 16, 32 * k + lane() / 16 * 16));
-                if (ARITHMETIC == TFLOAT32)
-#pragma unroll
-                    for (unsigned& x : registers[b][k]) x = round_to_tf32(__uint_as_float(x));
-            }
+            for (int step = 0; step < steps; ++step) read(kept[step], step);
+        }
     }
-#endif
+
+    __device__ void read(unsigned (&a)[BANDS][4], int step) const {
+#pragma unroll
+        for (int m = 0; m < BANDS; ++m) {
+            ldmatrix_x4(a[m], tile.at(row + 16 * m + lane() % 16, 32 * step + lane() / 16 * 16));
+            if (ARITHMETIC == TFLOAT32)
+#pragma unroll
+                for (unsigned& x : a[m]) x = round_to_tf32(__uint_as_float(x));
+        }
+    }
+
+    __device__ void fetch(unsigned (&a)[BANDS][4], int step) const {
+        if constexpr (stay) {
+#pragma unroll
+            for (int i = 0; i < 4 * BANDS; ++i) a[i / 4][i % 4] = kept[step][i / 4][i % 4];
+        } else {
+            read(a, step);
+        }
+    }
 };
 
 // c += a·bᵀ: every row with every row of the tile b.
-template <int N, int W>
-__device__ inline void match(float (&c)[BANDS][N][4], const Rows<W>& a, Tile<W> b) {
+template <int N, int W, bool stay>
+__device__ inline void match(float (&c)[BANDS][N][4], const Rows<W, stay>& a, Tile<W> b) {
 #if ARITHMETIC == FLOAT32
+    const char* first = a.tile.at(a.row + lane() / 4, 0);
     const char* other = b.at(lane() % 4 * 2, 0);
 #pragma unroll 2
     for (int k = 0; k < W; k += 4)
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
-            const char* mine = a.first + 16 * m * b.row_bytes + 4 * k;
+            const char* mine = first + 16 * m * b.row_bytes + 4 * k;
             float4 x[2] = {*(const float4*)mine, *(const float4*)(mine + 8 * b.row_bytes)};
 #pragma unroll
             for (int n = 0; n < N; ++n)
@@ -153,7 +185,9 @@ __device__ inline void match(float (&c)[BANDS][N][4], const Rows<W>& a, Tile<W> 
         }
 #else
 #pragma unroll
-    for (int k = 0; k < a.steps; ++k)
+    for (int k = 0; k < a.steps; ++k) {
+        unsigned x[BANDS][4];
+        a.fetch(x, k);
 #pragma unroll
         for (int n = 0; n < N; n += 2) {
             unsigned y[4];
@@ -161,13 +195,14 @@ __device__ inline void match(float (&c)[BANDS][N][4], const Rows<W>& a, Tile<W> 
                                 32 * k + lane() / 8 % 2 * 16));
             if (ARITHMETIC == TFLOAT32)
 #pragma unroll
-                for (unsigned& x : y) x = round_to_tf32(__uint_as_float(x));
+                for (unsigned& z : y) z = round_to_tf32(__uint_as_float(z));
 #pragma unroll
             for (int m = 0; m < BANDS; ++m) {
-                multiply_add(c[m][n], a.registers[m][k], y);
-                multiply_add(c[m][n + 1], a.registers[m][k], y + 2);
+                multiply_add(c[m][n], x[m], y);
+                multiply_add(c[m][n + 1], x[m], y + 2);
             }
         }
+    }
 #endif
 }
 
@@ -247,12 +282,12 @@ __device__ inline void multiply(float (&c)[BANDS][W / 8][4], const float (&p)[BA
 
 // NaN into every place of c = p·b in whose sum an open pair meets a number that is not finite.
 template <int W>
-__device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const unsigned (&open)[BANDS],
-                                    Tile<W> b) {
+__device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const Open& open, Tile<W> b) {
+#pragma unroll 1
     for (int column = 0; column < COLUMNS; ++column)
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
-            unsigned bits = __shfl_sync(~0u, open[m], column % 8 / 2, 4);  // who has this column
+            unsigned bits = __shfl_sync(~0u, open.bits[m], column % 8 / 2, 4);  // who has this column
             bits >>= column / 8 * 4 + column % 2;
 #pragma unroll
             for (int n = 0; n < W / 8; ++n)
@@ -262,19 +297,6 @@ __device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const unsigned 
                         bits >> i / 2 * 2 & 1)
                         c[m][n][i] = INFINITE - INFINITE;
         }
-}
-
-// c += p·b, where a closed pair adds exactly nothing, not 0·NaN. All threads come here together.
-template <int W>
-__device__ inline void mix(float (&c)[BANDS][W / 8][4], const float (&p)[BANDS][PIECES][4],
-                           Tile<W> b, const unsigned (&open)[BANDS], bool some_closed) {
-    if (some_closed && __syncthreads_or(holds_nonfinite(b, COLUMNS))) {
-        mark_touched(c, open, b);
-        __syncthreads();
-        make_finite(b, COLUMNS);
-        __syncthreads();
-    }
-    multiply(c, p, b);
 }
 
 // Write a warp's rows of c·factor to global memory, whose rows are ``width`` long.
