@@ -1,0 +1,294 @@
+"""Flash attention on a GPU: what hands a call of ``dense_attention`` or ``tiled_attention`` to the
+kernels of ``attention_forward.cu`` and ``attention_backward.cu``.
+
+The kernels read memory where they are told to and check nothing, so all that they rely on is seen
+to here. A call that is not for them, of float64 or of very wide heads, is answered by
+NotImplemented, and the portable kernel computes it. Nothing here waits for the GPU.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import dtypes
+from ..random import start_of
+
+__all__ = ["PROBLEM", "Attention", "Plan", "source"]
+
+FAR = 2**62  # no two positions are so far apart
+THREADS = 128  # of a block: see tiles.cuh
+WIDTHS = (32, 64, 96, 128)  # of heads, which are filled up to the next of these
+ARITHMETIC = {dtypes.float16: "FLOAT16", dtypes.bfloat16: "BFLOAT16", dtypes.float32: "FLOAT32"}
+
+_strides = [(name, "i8") for name in ("batch", "head", "row")]
+_pair_strides = [(name, "i8") for name in ("batch", "head", "query", "key")]
+PROBLEM = np.dtype(
+    [
+        *((name, _strides) for name in ("q", "k", "v", "g")),
+        *((name, _pair_strides) for name in ("mask", "bias")),
+        *((name, "i8") for name in ("q_positions", "k_positions", "offset", "least", "most")),
+        ("drop_key", "u8"),
+        *((name, "i4") for name in ("batch", "heads", "key_heads", "queries", "keys")),
+        *((name, "i4") for name in ("width", "width_v", "is_aligned")),
+        ("dropped", "u4"),
+        *((name, "f4") for name in ("scale", "softcap", "upscale")),
+    ]
+)
+"""The struct Problem of pairs.cuh, which a launch takes by value."""
+
+
+class Plan(NamedTuple):
+    """How the kernels of one direction are compiled: the macros that their source asks for."""
+
+    arithmetic: str
+    width: int
+    width_v: int
+    bands: int
+    columns: int
+    general: bool
+    backward: bool
+
+    @classmethod
+    def make(cls, arithmetic, width, width_v, *, general, backward):
+        """Tiles as large as registers and shared memory allow: larger ones read memory less."""
+        width, width_v = (min(w for w in WIDTHS if w >= size) for size in (width, width_v))
+        both, bands = width + width_v, 1
+        if not arithmetic.endswith("16"):
+            narrow, wide = (64, 128) if backward else (128, 192)
+            columns = 64 if both <= narrow else 32 if both <= wide else 16
+        elif general or (backward and both > 128):
+            columns = 64 if both <= 192 else 32
+        else:
+            bands, columns = 2, 32 if backward or both > 128 else 64
+        return cls(arithmetic, width, width_v, bands, columns, general, backward)
+
+    @property
+    def options(self):
+        """The macros, as the compiler takes them."""
+        macros = self._replace(general=int(self.general))._asdict()
+        return "-std=c++17", *(f"-D{k.upper()}={v}" for k, v in macros.items() if k != "backward")
+
+    @property
+    def rows(self):
+        """How many rows a block of threads has: each of its warps 16, or twice as many."""
+        return THREADS // 2 * self.bands
+
+    @property
+    def shared_bytes(self):
+        """The shared memory of a block: its rows and two tiles of columns.
+
+        Every row has 16 bytes more than its numbers; on the way back there are rows of q and v,
+        and of every query two floats.
+        """
+        size = 2 if self.arithmetic.endswith("16") else 4
+        row, row_v = self.width * size + 16, self.width_v * size + 16
+        rows, ends = (row + row_v, 8) if self.backward else (row, 0)
+        return self.rows * rows + 2 * self.columns * (row + row_v + ends)
+
+
+class Attention:
+    """The kernel of ``dense_attention`` and ``tiled_attention`` on a GPU.
+
+    Args:
+        cupy: the module.
+        allows_tf32: a function that tells whether float32 factors may be rounded to TF32.
+    """
+
+    takes_halves = True  # 16-bit floats as they are
+
+    def __init__(self, cupy, allows_tf32=lambda: False):
+        self.xp, self._allows_tf32 = cupy, allows_tf32
+        self._kernels = {}
+
+    def __call__(self, q, k, v, *others, needs, **options):
+        """(y, backward), or NotImplemented: see ``tiled_attention``."""
+        if not _is_for_us(q, k, v, others[0], needs, options["scale"]):
+            return NotImplemented
+        with q.device:
+            call = _Call(self, q, k, v, *others, **options)
+            if not all(map(self.can_run, call.plans)):
+                return NotImplemented
+            y = call.forward()
+
+        def backward(g):
+            with q.device:
+                return call.backward(g, needs)
+
+        return y, backward
+
+    def arithmetic(self, dtype):
+        """How products are computed, by the name that warp.cuh has for it."""
+        is_rounded = dtype == dtypes.float32 and self._allows_tf32()
+        return "TFLOAT32" if is_rounded else ARITHMETIC[dtype]
+
+    def can_run(self, plan):
+        """Whether the GPU in use has such tensor cores, and enough of shared memory."""
+        device = self.xp.cuda.Device()
+        limit = device.attributes["MaxSharedMemoryPerBlockOptin"]
+        return int(device.compute_capability) >= 80 and plan.shared_bytes <= limit
+
+    def launch(self, name, plan, grid, args, shared_bytes=0):
+        """Start a kernel; an array among its arguments may be None."""
+        if 0 in grid:
+            return
+        key = name, plan, self.xp.cuda.runtime.getDevice()
+        if key not in self._kernels:
+            code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
+            module = self.xp.RawModule(code=code, options=plan.options)
+            self._kernels[key] = module.get_function(name)
+            if shared_bytes > 48 * 1024:  # more than that is to be asked for
+                self._kernels[key].max_dynamic_shared_size_bytes = shared_bytes
+        args = tuple([np.uintp(0) if arg is None else arg for arg in args])
+        self._kernels[key](grid, (THREADS,), args, shared_mem=shared_bytes)
+
+
+def source(file):
+    """The text of a ``.cu`` file, with that of the headers it includes in their place.
+
+    CuPy remembers what it compiled by the text alone; it would not see a header change.
+    """
+    lines = []
+    for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
+        is_ours = line.startswith('#include "')
+        lines.append(source(line.split('"')[1]) if is_ours else line)
+    return "\n".join(lines) + "\n"
+
+
+def _is_for_us(q, k, v, bias, needs, scale):
+    """Whether the kernels can compute a call."""
+    if q.dtype not in ARITHMETIC or not q.dtype == k.dtype == v.dtype:
+        return False
+    if not (0 < q.shape[-1] <= WIDTHS[-1] and 0 < v.shape[-1] <= WIDTHS[-1]):
+        return False
+    if max(math.prod(q.shape[:-3]), q.shape[-3]) > 65535:  # what a grid may have across
+        return False
+    if needs[3] and bias.shape[-2:] != (q.shape[-2], v.shape[-2]):
+        return False  # its gradient, a sum over queries or keys, would take memory T² on the way
+    return 0 < scale < math.inf
+
+
+class _Call:
+    """One call: its arrays as the kernels take them, with one axis of sequences."""
+
+    def __init__(self, owner, q, k, v, bias, sinks, mask, *positions, drop, **options):
+        self.owner, self.xp = owner, owner.xp
+        self.batch_shape = q.shape[:-3]
+        self.q, self.k, self.v = map(self._rows, (q, k, v))
+        self.mask, self.bias, self.sinks = self._pairs(mask), self._pairs(bias), sinks
+        p = self.problem = np.zeros((), PROBLEM)
+        p["batch"], p["heads"], p["queries"], p["width"] = self.q.shape
+        p["key_heads"], p["keys"], p["width_v"] = v.shape[-3:]
+        self._set_strides(q=self.q, k=self.k, v=self.v, mask=self.mask, bias=self.bias)
+        self._set_scores(drop, **options)
+        self.positions = [
+            self._positions(name, x, options)
+            for name, x in zip(("q_positions", "k_positions"), positions)
+        ]
+        is_aligned = self._see_alignment(self.q, self.k, self.v)
+        is_plain = bias is mask is options["softcap"] is drop is None and is_aligned
+        arithmetic, widths = owner.arithmetic(q.dtype), (q.shape[-1], v.shape[-1])
+        self.plans = [
+            Plan.make(arithmetic, *widths, general=not is_plain, backward=backward)
+            for backward in (False, True)
+        ]
+
+    def _rows(self, x):
+        """x as (B, heads, length, width), its columns side by side."""
+        x = x.reshape(math.prod(self.batch_shape), *x.shape[-3:])
+        is_dense = x.strides[-1] == x.itemsize or x.shape[-1] == 1
+        return x if is_dense else self.xp.ascontiguousarray(x)
+
+    def _pairs(self, x):
+        """A mask, or a bias in float32, as (B, H, T, S), where any of these may be 1."""
+        if x is None:
+            return None
+        x = x if x.dtype == dtypes.bool_ else x.astype(dtypes.float32, copy=False)
+        x = x.reshape((1,) * (len(self.batch_shape) + 3 - x.ndim) + x.shape)
+        if math.prod(x.shape[:-3]) != 1:
+            x = self.xp.broadcast_to(x, (*self.batch_shape, *x.shape[-3:]))
+        return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+
+    def _set_strides(self, **arrays):
+        """Note the strides of arrays, in elements, and 0 along axes of size 1."""
+        for name, x in arrays.items():
+            if x is not None:
+                steps = zip(x.strides, x.shape[: len(PROBLEM[name])])
+                self.problem[name] = tuple(s // x.itemsize if n > 1 else 0 for s, n in steps)
+
+    def _set_scores(self, drop, *, causal, window, scale, softcap):
+        """Note what becomes of scores, and how far keys may be behind their query."""
+        p, reach = self.problem, FAR if window is None else min(window - 1, FAR)
+        p["offset"] = p["keys"] - p["queries"]
+        p["least"], p["most"] = 0 if causal else -reach, reach
+        p["scale"], p["softcap"], p["upscale"] = scale, softcap or 0, 1
+        if drop is not None:
+            p["drop_key"], p["dropped"] = start_of(drop.key), round(drop.rate * 2**16)
+            p["upscale"] = drop.upscale
+
+    def _positions(self, name, x, options):
+        """Positions as int64, (length,) or (B, length); None where they do not matter."""
+        if x is None or not (options["causal"] or options["window"]):
+            return None
+        if x.ndim > 1:
+            x = self.xp.broadcast_to(x, (*self.batch_shape, x.shape[-1]))
+            self.problem[name] = x.shape[-1]
+        return self.xp.ascontiguousarray(x.astype(dtypes.int64, copy=False))
+
+    def _see_alignment(self, *arrays):
+        """Note, and return, whether rows may be copied 16 bytes at a time."""
+        numbers = []
+        for x in arrays:
+            numbers += [x.data.ptr, x.shape[-1] * x.itemsize]
+            numbers += [s for s, n in zip(x.strides[:-1], x.shape) if n > 1]
+        is_aligned = all(n % 16 == 0 for n in numbers)
+        self.problem["is_aligned"] = is_aligned
+        return is_aligned
+
+    def _launch(self, name, plan, heads, length, args):
+        """Launch a kernel whose blocks have rows of ``length``, in so many heads."""
+        grid = (-(-length // plan.rows), heads, self.q.shape[0])
+        self.owner.launch(name, plan, grid, (*args, self.problem), plan.shared_bytes)
+
+    def forward(self):
+        """y in the shape of the call; what the way back needs of each row stays here."""
+        q, k, v, xp = self.q, self.k, self.v, self.xp
+        self.y = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+        self.log_total = xp.empty(q.shape[:3], dtype=dtypes.float32)
+        sinks = None if self.sinks is None else self.sinks.astype(dtypes.float32, copy=False)
+        args = (q, k, v, self.bias, sinks, self.mask, *self.positions, self.y, self.log_total)
+        self._launch("attention_forward", self.plans[0], q.shape[1], q.shape[2], args)
+        return self._as_called(self.y)
+
+    def backward(self, g, needs):
+        """The gradients of q, k, v, bias and sinks, None for those that nobody needs."""
+        q, k, v, xp = self.q, self.k, self.v, self.xp
+        g, plan = self._rows(g.astype(q.dtype, copy=False)), self.plans[1]
+        self._set_strides(g=g)
+        if not self._see_alignment(q, k, v, g):
+            plan = Plan.make(plan.arithmetic, *plan[1:3], general=True, backward=True)
+        delta = xp.empty(q.shape[:3], dtype=dtypes.float32)
+        args = (g, self.y, delta, self.problem)
+        self.owner.launch("attention_delta", plan, (-(-delta.size // 4),), args)
+        inputs = (q, k, v, g, self.bias, self.mask, *self.positions, self.log_total, delta)
+        gq = gk = gv = gbias = gsinks = None
+        if needs[0] or needs[3]:
+            gq = xp.empty(q.shape, dtype=q.dtype)
+            if needs[3]:
+                gbias = xp.zeros((*q.shape[:3], k.shape[2]), dtype=dtypes.float32)
+            args = (*inputs, gq, gbias)
+            self._launch("attention_backward_queries", plan, q.shape[1], q.shape[2], args)
+        if needs[1] or needs[2]:
+            gk, gv = xp.empty(k.shape, dtype=k.dtype), xp.empty(v.shape, dtype=v.dtype)
+            args = (*inputs, gk, gv)
+            self._launch("attention_backward_keys", plan, k.shape[1], k.shape[2], args)
+        if needs[4]:  # a sink holds the weight that the keys of its row leave over
+            left = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total)
+            gsinks = -xp.sum(left * delta, axis=(0, 2))
+        found = [self._as_called(x) if need else None for x, need in zip((gq, gk, gv, gbias), needs)]
+        return *found, gsinks
+
+    def _as_called(self, x):
+        """x (B, …) with the axes of sequences that the call had."""
+        return x.reshape(*self.batch_shape, *x.shape[1:])
