@@ -152,7 +152,7 @@ def alive():
 
 @pytest.mark.parametrize(
     ("model", "steps"),
-    [(bigrams, 1000), (gpt, 100), pytest.param(gpt, 10_000, marks=pytest.mark.slow)],
+    [(bigrams, 500), (gpt, 100), pytest.param(gpt, 10_000, marks=pytest.mark.slow)],
 )
 def test_many_steps_leave_nothing_behind(model, steps):
     """With the garbage collector off, and nothing for it to do in the end."""
