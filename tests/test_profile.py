@@ -637,7 +637,7 @@ def test_a_trace_nests_whatever_runs(kind, gpt, tmp_path):
 
 
 def test_the_table_in_the_chapter_is_of_this_program():
-    """Its calls and bytes; times differ from run to run."""
+    """Its calls and bytes. Otherwise: ``python -m docs.make_profile_table``."""
     text = CHAPTER.read_text(encoding="utf-8")
     names = {}
     exec(re.search(r"^```python\n(.*?)^```", text, re.M | re.S)[1], names)

@@ -51,11 +51,14 @@ class Run:
 
 
 class Careless(AdamW):
-    """Has an average of gradients in float64, for one moment."""
+    """Looks at its gradients in float64, for one moment."""
 
-    def _update(self, p, g, state, group):
-        wide = g.astype(np.float64)
-        super()._update(p, (wide + 0.0).astype(g.dtype), state, group)
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                wide = p.grad.data.astype(np.float64)
+                assert wide.size == p.size
+        super().step()
 
 
 # ---- float32 -------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ def alive():
 
 @pytest.mark.parametrize(
     ("model", "steps"),
-    [(bigrams, 1000), (gpt, 100), pytest.param(gpt, 10_000, marks=pytest.mark.slow)],
+    [(bigrams, 500), (gpt, 100), pytest.param(gpt, 10_000, marks=pytest.mark.slow)],
 )
 def test_many_steps_leave_nothing_behind(model, steps):
     """With the garbage collector off, and nothing for it to do in the end."""
