@@ -26,7 +26,7 @@ def main(command_line=None):
     """Run what was asked for and print Markdown, or put it into the page."""
     options = read_options(command_line)
     for name in [options.only] if options.only else BENCHMARKS:
-        where = machine(options)
+        where = machine(options.threads, options.rounds)
         try:
             results = BENCHMARKS[name].measure(options)
         except (Failed, Refused) as error:

@@ -51,7 +51,7 @@ def table(results, unit):
     return markdown(head, rows)
 
 
-def machine(options):
+def machine(threads, rounds):
     """When, where and how the figures were taken, in a few lines."""
     versions = [f"{name} {metadata.version(name)}" for name in PACKAGES if find_spec(name)]
     facts = [
@@ -62,9 +62,9 @@ def machine(options):
         f"NumPy {np.__version__} on {_blas()}",
         *versions,
     ]
-    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''} each"
-    turns = f"median of {options.rounds} round{'s' if options.rounds > 1 else ''} in turn"
-    return textwrap.fill(f"{'; '.join(facts)}. {threads.capitalize()}, {turns}.", 100)
+    each = f"{threads} thread{'s' if threads > 1 else ''} each"
+    turns = f"median of {rounds} round{'s' if rounds > 1 else ''} in turn"
+    return textwrap.fill(f"{'; '.join(facts)}. {each.capitalize()}, {turns}.", 100)
 
 
 def _blas():

@@ -19,14 +19,12 @@ class Failed(Exception):
 def environment(threads, folder=None):
     """The environment of a contestant that may use so many threads; what it keeps is in a folder.
 
-    XLA, under JAX, has no option of its own for it: it starts as many threads as the machine has
-    cores, or as ``NPROC`` says it has.
+    XLA, under JAX, computes with as many threads as the machine has cores, or as ``NPROC`` says it
+    has; its flag for single-threaded products no longer changes that.
     """
-    names = "OMP OPENBLAS MKL VECLIB_MAXIMUM NUMEXPR".split()
+    names = "OMP OPENBLAS MKL VECLIB_MAXIMUM".split()
     variables = dict.fromkeys([f"{name}_NUM_THREADS" for name in names], str(threads))
-    variables |= dict.fromkeys(("NPROC", "PJRT_NPROC"), str(threads))
-    variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
-    variables["JAX_PLATFORMS"] = "cpu"
+    variables |= {"NPROC": str(threads), "JAX_PLATFORMS": "cpu"}
     if folder is not None:
         variables["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     return {**os.environ, **variables}

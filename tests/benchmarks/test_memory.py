@@ -1,5 +1,8 @@
 """What a graph keeps alive is counted once, and parameters are not counted."""
 
+import json
+import math
+
 import numpy as np
 
 import tinygrad_attn as ta
@@ -33,6 +36,15 @@ def test_the_step_keeps_more_than_its_logits(problem):
     run = CONTESTANTS["ours"].build(problem, 1)
     V, T, B = problem.sizes[:3]
     assert memory.SAVED["ours"](run) > 4 * B * T * V
+
+
+def test_what_is_lost_is_only_asked_of_small_models(path, capsys):
+    memory.main("ours", path, "1", "2")
+    memory.main("ours", path, "1", "0")
+    with_steps, without = map(json.loads, capsys.readouterr().out.splitlines())
+    assert math.isfinite(with_steps["lost"]) or math.isnan(memory.resident_mb())
+    assert math.isnan(without["lost"])
+    assert 0 < without["saved"] < without["peak"]
 
 
 def test_a_row_for_each_contestant():

@@ -1,7 +1,5 @@
 """Tables, the page that holds them, and the line about the machine."""
 
-from argparse import Namespace
-
 import numpy as np
 import pytest
 
@@ -52,7 +50,7 @@ def test_we_alone_need_no_ratio():
 
 
 def test_the_machine_is_named_in_lines_that_fit():
-    text = report.machine(Namespace(threads=2, rounds=3))
+    text = report.machine(threads=2, rounds=3)
     assert max(map(len, text.splitlines())) <= 100
     joined = text.replace("\n", " ")
     assert f"NumPy {np.__version__} on " in joined
