@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
 
-from .rounds import machine
+from .report import machine
 
 CONFIGS = {  # vocabulary, context, batch, width, layers, heads; and how many steps to take
     "S": ((96, 32, 32, 64, 2, 4), 150),
@@ -167,7 +167,7 @@ def main():
         way, config, workers = options.measure
         measure(way, config, int(workers))
         return
-    print(f"{machine()}; {options.workers} workers, median of {options.rounds} rounds in turn\n")
+    print(f"{machine(options.workers, options.rounds)}\n")
     print("| | way | ms a step | times faster |\n|---|---|---|---|")
     for config in options.configs:
         found = compare(config, options.workers, options.rounds)

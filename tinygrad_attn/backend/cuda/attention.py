@@ -286,7 +286,8 @@ class _Call:
         if needs[4]:  # a sink holds the weight that the keys of its row leave over
             left = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total)
             gsinks = -xp.sum(left * delta, axis=(0, 2))
-        found = [self._as_called(x) if need else None for x, need in zip((gq, gk, gv, gbias), needs)]
+        grads = (gq, gk, gv, gbias)
+        found = [self._as_called(x) if need else None for x, need in zip(grads, needs)]
         return *found, gsinks
 
     def _as_called(self, x):
