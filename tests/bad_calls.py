@@ -100,6 +100,7 @@ ShapeError      xlogy                   ta.xlogy(f(2), f(3))
 # Activations
 DTypeError      relu:x                  ta.relu(None)
 DTypeError      silu:x                  ta.silu(None)
+ShapeError      swiglu:shapes           ta.swiglu(f(2, 3), f(3))
 ShapeError      leaky_relu              ta.leaky_relu(f(2), f(3))
 DTypeError      elu                     ta.elu(f(2), None)
 DTypeError      gelu:approximate        ta.gelu(f(2), "relu")

@@ -90,12 +90,14 @@ def surprise(logits, smoothing=0.0, **options):
 
 TWO_ROWS_OR_MORE = st.tuples(st.tuples(st.integers(2, 4), st.integers(1, 3)))
 LOGITS = st.tuples(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+EQUAL = st.tuples(st.integers(0, 3), st.integers(1, 4)).map(lambda shape: (shape, shape))
 MATRIX = one_shape(min_dims=1, min_size=1)
 
 ORDER_2 = [
     Case("gelu", ta.gelu, (ANY,)),
     Case("gelu by tanh", lambda x: ta.gelu(x, "tanh"), (ANY,), np_gelu_tanh),
     Case("silu", ta.silu, (ANY,), lambda x: x / (1 + np.exp(-x))),
+    Case("swiglu", ta.swiglu, (ANY, ANY), lambda x, y: x / (1 + np.exp(-x)) * y, shapes=EQUAL),
     Case("softmax", ta.softmax, (ANY,), np_softmax, shapes=MATRIX),
     Case(
         "softmax over the first axis",

@@ -23,7 +23,7 @@ Kernels are given 16-bit floats in float32, unless they have an attribute ``take
 
 from functools import partial
 
-from ..backend import backend_of, dtypes, is_array, quiet
+from ..backend import array_types, backend_of, dtypes, is_array, quiet
 from .graph import is_older_than_last_write, mode, walk
 from .op import Op
 from .plan import check_unchanged, fit, watched
@@ -46,6 +46,8 @@ class Fused(Op):
         self.differentiable = frozenset(self._order)
 
     def _run(self, arrays, options, wants, watchers, given):
+        if len(array_types.keys() & set(map(type, arrays))) > 1:
+            self._device(arrays)  # raises: a kernel would not notice
         first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
         if self._is_told:
