@@ -29,8 +29,9 @@ sum_slabs(const Stored* x, Real* sums, Index rows, Index n, Index slab) {
     sum(x, sums, rows, n, slab);
 }
 extern "C" __global__ void __launch_bounds__(BLOCK)
-sum_parts(const Real* x, Stored* sums, Index rows, Index n, Index slab) {
-    sum(x, sums, rows, n, slab);
+sum_parts(const Real* x, Stored* sums, const Real* other, Stored* other_sums, Index rows, Index n) {
+    if (blockIdx.z) sum(other, other_sums, rows, n, rows);
+    else sum(x, sums, rows, n, rows);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
