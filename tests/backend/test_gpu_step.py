@@ -90,8 +90,9 @@ def test_launches_are_counted():
     before = fake_cupy.launches.copy()
     step()
     during = fake_cupy.launches - before
-    assert {"gemmEx", "multiply", "array"} <= set(during)
-    assert during["array"] == 2  # the batch goes over in two parts
+    assert {"gemmEx", "adam", "scale", "array"} <= set(during)
+    sent = during["array"]  # the batch in two parts; the tables of what lies where, if it moved
+    assert 2 <= sent <= 5
     assert not {"empty", "transpose", "swapaxes"} & set(during)
 
 

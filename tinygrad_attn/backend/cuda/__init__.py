@@ -40,6 +40,7 @@ class CudaBackend(Backend):
     in, so that where there is no GPU the tests can run this very class on stand-ins.
     """
 
+    reading_waits = True
     kernels = {kernel.__name__: kernel for kernel in _KERNELS}
 
     def __init__(self, cupy, special, cublas, name="cuda"):
