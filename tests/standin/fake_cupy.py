@@ -29,6 +29,9 @@ import numpy as np
 from tinygrad_attn.backend.cpu.erf import erf as _erf
 from tinygrad_attn.backend.cpu.erf import erfc as _erfc
 
+from .on_host import RawKernel as RawKernel
+from .on_host import RawModule as RawModule
+
 _API = json.loads(Path(__file__).with_name("cupy_api.json").read_text(encoding="utf-8"))
 _random = np.random.default_rng(0)
 
@@ -63,6 +66,7 @@ class ndarray:
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     device = property(lambda self: cuda.Device(self._number))
+    data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data))
     T = property(lambda self: _to_device(_to_host(self).T))
     mT = property(lambda self: _to_device(_to_host(self).mT))
 
@@ -409,6 +413,8 @@ class _Device:
     """One of two devices; ``with Device(1):`` makes it the one in use."""
 
     in_use = [0]
+    compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 227 * 1024}
 
     def __init__(self, device=None):
         self.id = self.in_use[-1] if device is None else device
