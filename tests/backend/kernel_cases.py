@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinygrad_attn as ta
 from tinygrad_attn.backend import dtypes, get_backend
 from tinygrad_attn.ops.fused.cross_entropy import surprise_spec
-from tinygrad_attn.ops.fused.dropout import dropout_spec
+from tinygrad_attn.ops.fused.dropout import Drop, dropout_spec
 from tinygrad_attn.ops.fused.embedding import embedding_spec
 from tinygrad_attn.ops.fused.gelu import gelu_spec, gelu_tanh_spec
 from tinygrad_attn.ops.fused.linear import linear_spec
@@ -151,8 +151,8 @@ def surprise_case(reduction, smoothing=0.0, is_weighted=True):
 
 
 def dropout_case(draw, rows, n):
-    x, keep = draw.floats(rows, n), draw.rng.random((rows, n)) < 0.7
-    return dropout_spec, (x, keep), {"upscale": 1 / 0.7}, lambda g: (top(x), top(g))
+    x, drop = draw.floats(rows, n), Drop(0.3, (int(draw.integers(0, 2**62)), 7))
+    return dropout_spec, (x,), {"drop": drop}, lambda g: (top(x), top(g))
 
 
 def embedding_case(draw, rows, n):

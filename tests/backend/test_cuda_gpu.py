@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-import tinygrad_attn as ta
 from tests.backend.kernel_cases import CASES, DTYPES, check, close, settings_of_a_case
 from tinygrad_attn.backend import dtypes, get_backend
 from tinygrad_attn.backend.random import keep_mask
 from tinygrad_attn.errors import DeviceError
+from tinygrad_attn.optim.adam import adam_step
+from tinygrad_attn.optim.clip import norm2
 
 pytestmark = pytest.mark.gpu
 
@@ -51,21 +52,24 @@ def test_more_elements_than_an_int_can_count(backend):
     assert float(y[-1].min()) == float(y[0].max()) == 2.0**-13
 
 
-def test_adamw_is_the_optimizer(backend):
-    from tinygrad_attn.backend.cuda.adamw import adamw, sum_squares
-
-    rng = np.random.default_rng(0)
-    start, g = rng.standard_normal((2, 100_001)).astype("float32")
-    theirs = ta.tensor(start.astype("float64"), requires_grad=True)
-    theirs.grad = ta.tensor(g.astype("float64"))
-    optimizer = ta.optim.AdamW([theirs], lr=1e-2, weight_decay=0.1)
-    optimizer.step()
-    p, there = (backend.from_host(a, backend.name) for a in (start, g))
-    m, v = backend.xp.zeros_like(p), backend.xp.zeros_like(p)
-    adamw(p, there, m, v, 1e-2, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9, 1 - 0.999)
-    close(backend.to_host(p), theirs.numpy(), dtypes.float32, 1.0)
-    squares = float(sum_squares(there))
-    assert squares == pytest.approx(np.square(g.astype("float64")).sum(), rel=1e-6)
+def test_adam_and_clipping_of_many_are_the_portable_ones(backend):
+    rng, shapes = np.random.default_rng(0), [(100_001,), (64, 64), (3,)] * 20
+    ps, gs = ([rng.standard_normal(s).astype("float32") for s in shapes] for _ in range(2))
+    there = [[backend.from_host(a, backend.name) for a in arrays] for arrays in (ps, gs)]
+    norm = backend.kernels["norm2"](there[1])
+    assert float(norm) == pytest.approx(float(norm2([g.astype("float64") for g in gs])), rel=1e-6)
+    scaled = backend.kernels["scale_all"](there[1], 1 / norm)
+    for found, g in zip(scaled, gs, strict=True):
+        close(backend.to_host(found), g / float(norm), dtypes.float32, 1.0)
+    size = sum(p.size for p in ps)
+    flat, means = backend.xp.zeros((2, size), dtype="float32"), np.zeros((2, size))
+    options = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.1}
+    options |= {"step": 1, "is_decoupled": True}
+    wide = [[a.astype("float64") for a in arrays] for arrays in (ps, gs)]
+    backend.kernels["adam"](*there, *flat, **options)
+    adam_step(*wide, *means, **options)
+    for found, p in zip(there[0], wide[0]):
+        close(backend.to_host(found), p, dtypes.float32, 1.0)
 
 
 def test_masks_are_the_cpus(backend):

@@ -13,17 +13,26 @@ import pytest
 from hypothesis import given, settings
 
 import tinygrad_attn as ta
-from tests.backend.kernel_cases import CASES, DTYPES, TOLERANCE, check, close, settings_of_a_case
+from tests.backend.kernel_cases import (
+    CASES,
+    DTYPES,
+    TOLERANCE,
+    Draw,
+    check,
+    close,
+    settings_of_a_case,
+)
 from tests.standin import fake_cupy as cp
 from tests.standin import on_host
 from tinygrad_attn.backend import dtypes, get_backend
-from tinygrad_attn.backend.cuda import columns, launch, scatter
-from tinygrad_attn.backend.cuda.adamw import adamw, sum_squares
+from tinygrad_attn.backend.cuda import columns, launch, many, scatter
 from tinygrad_attn.backend.random import keep_mask
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
+from tinygrad_attn.ops.fused.dropout import Drop
 from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
 from tinygrad_attn.ops.fused.softmax import _log_softmax, _softmax
-from tinygrad_attn.optim import AdamW
+from tinygrad_attn.optim.adam import adam_step
+from tinygrad_attn.optim.clip import norm2, scale_all
 
 BACKEND = get_backend("standin")
 USUAL = DTYPES[:3]  # bfloat16 differs in how it is read and written, which one case shows
@@ -103,6 +112,11 @@ def as_the_cpu(op, *arrays, **options):
         np.testing.assert_allclose(found.get(), wanted.numpy(), rtol=1e-6, atol=1e-6)
 
 
+def takes(kernel):
+    """Whether a kernel is that of an op, and not of a step of training."""
+    return getattr(kernel, "takes_halves", False)
+
+
 def test_large_logits_lose_no_digits():
     """ln Σ exp as one float32 would round to 10⁻³, and its exponential with it."""
     x = np.array([[10000.0, 10000.25, 9999.5]], "float32")
@@ -117,13 +131,12 @@ def test_nothing_is_launched_over_nothing():
         kernel("softmax", empty, axis=1),
         kernel("gelu", empty),
         kernel("layer_norm", empty, weight, weight, **options),
-        kernel("dropout", empty, empty > 0, upscale=2.0),
+        kernel("dropout", empty, drop=Drop(0.5, (1, 2))),
         kernel("embedding", np.zeros((0, 4), "int64"), np.ones((3, 4), "float32")),
     ):
         y, backward = run
         gradients = [part.get() for part in backward(y)]
         assert not y.size and not np.concatenate([part.ravel() for part in gradients]).any()
-    assert not sum_squares(cp.zeros(0, "float32")).get()
     assert on_host.launches == before
 
 
@@ -147,16 +160,16 @@ def test_a_kernel_computes_16_bits_itself():
     assert y.dtype == x.grad.dtype == dtypes.float16 and on_host.launches == before + 2
 
 
-@pytest.mark.parametrize("name", BACKEND.kernels)
+@pytest.mark.parametrize("name", [name for name, made in BACKEND.kernels.items() if takes(made)])
 def test_kernels_decline_complex_numbers(name):
     """The gradient checker sends some; the portable kernels compute with them."""
     x = np.ones((2, 2), "complex128")
     given = {"surprise": (x, x, x), "embedding": (np.ones(2, int), x), "swiglu": (x, x)}
-    given |= {"dropout": (x, x.real > 0), "linear": (x, x)}
+    given |= {"linear": (x, x)}
     options = inspect.signature(BACKEND.kernels[name]).parameters
     options = {
         key: None
-        for key in (*EACH, *"axis eps axes smoothing upscale needs".split())
+        for key in (*EACH, *"axis eps axes smoothing drop needs".split())
         if key in options
     }
     assert kernel(name, *given.get(name, (x,)), **options) is NotImplemented
@@ -198,58 +211,107 @@ def test_the_mask_of_dropout_is_the_cpus(shape, p):
         np.testing.assert_array_equal(BACKEND.keep_mask(shape, p, key).get(), mask)
 
 
-# ---- AdamW ---------------------------------------------------------------------------------------
+# ---- many tensors at once ------------------------------------------------------------------------
 
-SIZES = (1, 7, 8, 2047, 2048, 2049, 10_000)
-
-
-@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=str)
-@pytest.mark.parametrize("size", SIZES)
-def test_adamw_is_the_optimizer(size, dtype):
-    rng = np.random.default_rng(size)
-    start = rng.standard_normal(size)
-    options = {"lr": 1e-2, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}
-    theirs = ta.tensor(start, requires_grad=True)
-    optimizer = AdamW([theirs], **options)
-    p = cp.array(start.astype(dtype))
-    m, v = cp.zeros(size, dtype), cp.zeros(size, dtype)
-    for step in (1, 2, 3):
-        g = rng.standard_normal(size).astype(dtype)
-        theirs.grad = ta.tensor(0.5 * g.astype("float64"))
-        optimizer.step()
-        corrections = 1 - 0.9**step, 1 - 0.99**step
-        half = cp.array(np.array(0.5, dtype))
-        adamw(p, cp.array(g), m, v, 1e-2, 0.9, 0.99, 1e-8, 0.1, *corrections, factor=half)
-    close(p.get(), theirs.numpy(), dtype, 1.0)
-    close(m.get(), optimizer.state[0]["exp_avg"], dtype, 1.0)
-    close(v.get(), optimizer.state[0]["exp_avg_sq"], dtype, 1.0)
+SHAPES = {  # in packs of 16 bytes, and where these do not fit; of several stretches, and of none
+    "whole packs": [(8,), (2048,), (3, 16), (2056,), (80, 72), (1, 8)],
+    "any sizes": [(1,), (2047,), (2049,), (0, 3), (7,), (1, 1), (50, 101), (3,)],
+    "one": [(2048,)],
+    "a hundred": [(1 + i % 5,) for i in range(100)],
+}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [lambda p: p.reshape(2, 2).T, lambda p: p.astype("float64"), lambda p: p.astype("float16")],
-)
-def test_adamw_writes_into_plain_arrays_alone(wrong):
-    p = cp.zeros(4, "float32")
-    with pytest.raises(TypeError, match="must be contiguous, all float32 or all float64"):
-        adamw(p, p, wrong(p), p, 1e-2, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.01)
+def tensors(shapes, dtype, seed, layout="plain"):
+    """Arrays on the device, and the same numbers in float64 on the host."""
+    draw = Draw(seed, dtype, layout=layout)
+    hosts = [draw.floats(*shape) for shape in shapes]
+    return [draw.send(host, BACKEND) for host in hosts], [host.astype("float64") for host in hosts]
 
 
+@pytest.mark.parametrize("layout", ["plain", "transposed", "shifted"])
+@pytest.mark.parametrize("is_decoupled", [True, False])
 @pytest.mark.parametrize("dtype", USUAL, ids=str)
-@pytest.mark.parametrize("size", SIZES)
-def test_sum_squares(size, dtype):
-    x = np.random.default_rng(size).standard_normal(size).astype(dtype)
-    found = sum_squares(cp.array(x)).get()
-    assert found.dtype == launch.real(dtype) and found.shape == ()
-    expected = np.square(x.astype("float64")).sum()
-    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[found.dtype] / 10)
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_adam_is_the_portable_step(shapes, dtype, is_decoupled, layout):
+    shapes, wide = SHAPES[shapes], launch.real(dtype)
+    ps, expected = tensors(shapes, dtype, 0, layout)
+    size = sum(p.size for p in expected)
+    flat, means = cp.zeros((2, size), wide), np.zeros((2, size))
+    options = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "decay": 0.1}
+    for step in (1, 2):
+        gs, slopes = tensors(shapes, wide, step, layout)
+        more = {**options, "step": step, "is_decoupled": is_decoupled}
+        before = on_host.launches
+        BACKEND.kernels["adam"](ps, gs, *flat, **more)
+        assert on_host.launches == before + 1
+        adam_step(expected, slopes, *means, **more)
+        for p, wanted in zip(ps, expected):
+            close(p.get(), wanted, dtype, 1.0)
+            wanted[...] = p.get()  # 16 bits were rounded, and the next step begins with them
+        for ours, theirs in zip(flat, means):
+            close(ours.get(), theirs, wide, 1.0)
 
 
-def test_sum_squares_of_what_float32_cannot_sum():
+def test_adam_of_several_dtypes_is_a_launch_for_each():
+    kinds = [np.dtype(kind) for kind in ("float16", "float32", "float16")]
+    ps = [cp.ones(5, dtype) for dtype in kinds]
+    gs, flat = [cp.ones(5, "float32")] * 3, cp.zeros((2, 15), "float32")
+    options = {"lr": 0.25, "beta1": 0.9, "beta2": 0.99, "eps": 0.0, "decay": 0.0}
+    before = on_host.launches
+    BACKEND.kernels["adam"](ps, gs, *flat, step=1, is_decoupled=True, **options)
+    assert on_host.launches == before + 2
+    for p, dtype in zip(ps, kinds):
+        assert p.dtype == dtype
+        np.testing.assert_allclose(p.get(), 0.75, rtol=1e-6)
+
+
+def test_a_table_is_sent_again_only_when_something_moved():
+    ps, gs, flat = [cp.ones(5, "float32")], [cp.ones(5, "float32")], cp.zeros((2, 5), "float32")
+    options = {"lr": 0.25, "beta1": 0.9, "beta2": 0.99, "eps": 0.0, "decay": 0.0}
+
+    def sent(gs):
+        before = cp.launches["array"]
+        BACKEND.kernels["adam"](ps, gs, *flat, step=1, is_decoupled=True, **options)
+        return cp.launches["array"] - before
+
+    assert (sent(gs), sent(gs)) == (1, 0)
+    moved = cp.ones(5, "float32")
+    assert (sent([moved]), sent(gs)) == (1, 0)
+
+
+@pytest.mark.parametrize("layout", ["plain", "transposed", "shifted"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_the_norm_of_many_and_their_scaling(shapes, dtype, layout):
+    shapes = [shape for shape in SHAPES[shapes] if 0 not in shape]
+    gs, expected = tensors(shapes, dtype, 0, layout)
+    before = on_host.launches
+    norm = BACKEND.kernels["norm2"](gs)
+    assert on_host.launches == before + 2
+    assert norm.dtype == launch.real(dtype) and norm.shape == ()
+    np.testing.assert_allclose(norm.get(), norm2(expected), rtol=TOLERANCE[norm.dtype] / 10)
+    factor = np.array(0.3, norm.dtype)
+    scaled = BACKEND.kernels["scale_all"](gs, cp.array(factor))
+    assert on_host.launches == before + 3
+    for ours, theirs in zip(scaled, scale_all(expected, factor), strict=True):
+        close(ours.get(), theirs, dtype, 0)
+
+
+def test_the_norm_of_several_dtypes():
+    gs = [cp.full(3, 2.0, dtype) for dtype in ("float16", "float32", "float64", "float32")]
+    norm = BACKEND.kernels["norm2"](gs)
+    assert norm.dtype == np.float64
+    np.testing.assert_allclose(norm.get(), np.sqrt(48), rtol=1e-15)
+    scaled = BACKEND.kernels["scale_all"](gs, cp.array(np.array(0.5)))
+    assert [g.dtype for g in scaled] == [g.dtype for g in gs]
+    assert all((g.get() == 1).all() for g in scaled)
+
+
+def test_the_norm_of_what_float32_cannot_sum():
     x = np.full(3 * 2**16, 1e-4, "float32")
     x[0] = 1e2
-    expected = np.square(x.astype("float64")).sum()
-    np.testing.assert_allclose(sum_squares(cp.array(x)).get(), expected, rtol=1e-7)
+    expected = np.sqrt(np.square(x.astype("float64")).sum())
+    np.testing.assert_allclose(BACKEND.kernels["norm2"]([cp.array(x)]).get(), expected, rtol=1e-7)
 
 
 # ---- the sources ---------------------------------------------------------------------------------
@@ -263,6 +325,7 @@ def constant(file, name):
 def test_the_loaders_know_the_kernels_constants():
     assert constant("rows.cuh", "BLOCK") == launch.BLOCK
     assert constant("rows.cuh", "KEPT") == launch.KEPT
+    assert many.STRETCH == launch.BLOCK * launch.KEPT
     assert constant("columns.cu", "COLUMNS") == columns.COLUMNS
     assert constant("scatter.cu", "CHUNK") == scatter.CHUNK
 

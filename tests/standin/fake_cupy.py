@@ -500,6 +500,9 @@ class _Device:
     def __exit__(self, *error):
         self.in_use.pop()
 
+    compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 227 * 1024}
+
     def synchronize(self):
         _wait()
 

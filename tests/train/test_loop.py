@@ -1,9 +1,12 @@
 """The loop: each step does what it says, in order, and stops where going on makes no sense."""
 
+import math
+
 import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from tests.standin import fake_cupy
 from tinygrad_attn.errors import DataError, NonFiniteError
 from tinygrad_attn.optim import SGD
 from tinygrad_attn.train import train
@@ -101,6 +104,52 @@ def test_it_stops_where_the_loss_is_no_number():
             lambda step: (model.at * nan_at_2[step]).sum(),
             4,
         )
+
+
+def test_on_the_cpu_it_stops_at_once():
+    model, asked = Point(1.0), []
+
+    def loss(step):
+        asked.append(step)
+        return (model.at * [1.0, math.inf, 1.0][step]).sum()
+
+    with pytest.raises(NonFiniteError, match="loss is inf at step 1"):
+        train(model, SGD(model.parameters(), lr=0.1), loss, 3)
+    assert asked == [0, 1]
+
+
+@pytest.mark.parametrize(("steps", "every", "reads"), [(25, None, 3), (25, 5, 5), (3, 2, 2)])
+def test_a_gpu_is_waited_for_every_ten_steps_and_before_reports(steps, every, reads):
+    def run(device):
+        model = Point(0.0).to(device)
+        return train(
+            model,
+            SGD(model.parameters(), lr=0.25),
+            quadratic(model),
+            steps,
+            clip=1.0,
+            every=every,
+            report=lambda steps, losses: f"{len(losses)}",
+        )
+
+    before = fake_cupy.synchronizations
+    found = run("standin")
+    assert fake_cupy.synchronizations == before + reads
+    assert found == pytest.approx(run("cpu"), rel=1e-5)
+
+
+def test_the_error_names_the_step_at_which_a_gpu_lost_the_loss():
+    model, asked = Point(1.0).to("standin"), []
+
+    def loss(step):
+        asked.append(step)
+        return (model.at * (math.nan if step == 2 else 1.0)).sum()
+
+    schedule = {2: 0.5}
+    with pytest.raises(NonFiniteError, match=r"at step 2, with a learning rate of 0\.5"):
+        optimizer = SGD(model.parameters(), lr=0.1)
+        train(model, optimizer, loss, 30, schedule=lambda step: schedule.get(step, 0.1))
+    assert asked == list(range(10))
 
 
 def test_steps_cannot_be_negative():

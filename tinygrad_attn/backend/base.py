@@ -31,6 +31,9 @@ class Backend:
     kernels = {}
     """Fused kernels of this backend by op name; an op without an entry runs its portable kernel."""
 
+    reading_waits = False
+    """Whether to look at a value means to wait until the device has done all that it was given."""
+
     # ---- devices and transfers ---------------------------------------------------------------
 
     def device_of(self, array):

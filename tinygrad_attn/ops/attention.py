@@ -7,13 +7,11 @@ whom.
 
 import math
 from contextvars import ContextVar
-from functools import lru_cache
 
 from ..backend import dtypes
 from ..errors import DTypeError, ShapeError
 from .check import as_float, as_tensors, broadcasts_to, number
-from .create import arange
-from .fused.attention import attention_spec, attention_weights_spec, may_attend
+from .fused.attention import attention_spec, attention_weights_spec, open_pairs
 from .fused.attention_dense import dense_attention
 from .fused.attention_tiled import tiled_attention
 from .fused.dropout import Drop
@@ -102,13 +100,10 @@ def scaled_dot_product_attention(
         raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
     mask, bias = _check_mask(mask, full, q), _check_bias(bias, full, q)
     sinks = _check_sinks(sinks, q)
-    positions = (None, None)
-    if causal or window is not None or q_positions is not None or k_positions is not None:
-        queries, keys = full[-2], full[-1]
-        positions = (
-            _positions("q_positions", q_positions, keys - queries, keys, q),
-            _positions("k_positions", k_positions, 0, keys, q),
-        )
+    positions = (
+        _positions("q_positions", q_positions, full[-2], q),
+        _positions("k_positions", k_positions, full[-1], q),
+    )
     drop = Drop.draw(_HERE, dropout, generator) if dropout else None
     limits = {"causal": bool(causal), "window": window}
     shaping = {"scale": scale, "softcap": None if softcap is None else float(softcap)}
@@ -119,7 +114,7 @@ def scaled_dot_product_attention(
     y = y if y.dtype == dtype else y.astype(dtype)
 
     def weights():
-        allowed = may_attend(mask, *positions, **limits)
+        allowed = open_pairs(q, k, mask, *positions, **limits)
         p = attention_weights_spec(q, k, bias, sinks, allowed, **shaping)
         return p if p.dtype == dtype else p.astype(dtype)
 
@@ -207,18 +202,12 @@ def _check_sinks(sinks, q):
     return sinks
 
 
-@lru_cache(maxsize=64)
-def _numbered(first, end, device):
-    """first..end−1, as most layers of most models ask for at every step: made once."""
-    return arange(first, end, device=device)
-
-
-def _positions(name, given, first, end, q):
-    """Positions as whole numbers, (length,) or (B, length): as given, else first..end−1."""
+def _positions(name, given, length, q):
+    """Positions as whole numbers, (length,) or (B, length), or None where they are not given."""
     if given is None:
-        return _numbered(first, end, q.device)
+        return None
     given = as_tensors(_HERE, **{"q": q, name: given})[1]
-    batch, length = q.shape[:-3], end - first
+    batch = q.shape[:-3]
     fits = given.ndim >= 1 and given.shape[-1] == length
     fits = fits and (
         given.ndim == 1 or (given.ndim == len(batch) + 1 and broadcasts_to(given.shape[:-1], batch))

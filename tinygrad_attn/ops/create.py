@@ -273,7 +273,11 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     count = math.ceil((stop - start) / step)
     ends = [start, start + (count - 1) * step] if count > 0 else []
     ends = array_from(ends, None, "arange", dtype)
-    x = _make("arange", lambda xp, dtype: xp.arange(start, stop, step).astype(dtype), dtype, device)
+
+    def make(xp, dtype):
+        return xp.arange(start, stop, step).astype(dtype, copy=False)
+
+    x = _make("arange", make, dtype, device)
     if count > 0 and x.dtype.kind in "iu":
         backend_of(x.data).note_span(x.data, int(ends.min()), int(ends.max()))
     return x

@@ -47,15 +47,17 @@ def clip_grad_norm_(
 
 
 def _clip(parameters, max_norm, norm_type, error_if_nonfinite):
-    norm = _norm([p.grad.data for p in parameters], norm_type)
+    gradients = [p.grad.data for p in parameters]
+    norm = _norm(gradients, norm_type)
     if error_if_nonfinite and not math.isfinite(float(norm)):
         raise NonFiniteError(
             f"clip_grad_norm_: the norm of the gradients is {float(norm)}; "
             "ta.detect_anomaly() finds the op that made it"
         )
     factor = namespace(norm).minimum(max_norm / (norm + 1e-6), 1)
-    for p in parameters:
-        p.grad = _tensor(p.grad.data * factor.astype(p.dtype))
+    scale = backend_of(gradients[0]).kernels.get("scale_all", scale_all)
+    for p, scaled in zip(parameters, scale(gradients, factor)):
+        p.grad = _tensor(scaled)
     return _tensor(norm)
 
 
@@ -88,13 +90,26 @@ def _with_gradients(where, parameters):
 
 def _norm(gradients, p):
     """‖all gradients as one vector‖ₚ, in float32 at least."""
-    xp = namespace(gradients[0])
-    wide = [g.astype(dtypes.float32) if g.dtype.itemsize == 2 else g for g in gradients]
     if p == 2:
-        return xp.sqrt(sum(xp.vdot(g, g) for g in wide))
+        return backend_of(gradients[0]).kernels.get("norm2", norm2)(gradients)
+    xp, wide = namespace(gradients[0]), _wide(gradients)
     if p == math.inf:
         return functools.reduce(xp.maximum, [xp.max(xp.absolute(g)) for g in wide])
     return sum(xp.sum(xp.absolute(g) ** p) for g in wide) ** (1 / p)
+
+
+def norm2(gradients):
+    """√Σ g² over all gradients; a backend may own a faster form under this name."""
+    return namespace(gradients[0]).sqrt(sum(namespace(g).vdot(g, g) for g in _wide(gradients)))
+
+
+def scale_all(gradients, factor):
+    """g · factor of each, in new arrays; a backend may own a faster form under this name."""
+    return [g * factor.astype(g.dtype) for g in gradients]
+
+
+def _wide(gradients):
+    return [g.astype(dtypes.float32) if g.dtype.itemsize == 2 else g for g in gradients]
 
 
 def _tensor(array):

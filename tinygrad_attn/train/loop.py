@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable
 from contextlib import contextmanager
 
+from ..backend import backend_of
 from ..backend.cpu.blas import single_threaded_blas
 from ..core import Tensor
 from ..errors import DataError, DeviceError, NonFiniteError
+from ..ops import stack
 from ..ops.random import default_generator, drawing_from
 from ..optim import clip_grad_norm_
 from .communicator import Alone
@@ -21,6 +23,9 @@ from .progress import Progress
 from .replica import Replica, draw_apart
 
 __all__ = ["train"]
+
+TOGETHER = 10
+"""How many losses are read at a time, where to read one is to wait."""
 
 
 def train(
@@ -61,9 +66,12 @@ def train(
     Raises: DataError for a negative number of steps, or workers without a batch to share;
     NonFiniteError where the loss is no longer a number, which it never becomes again; WorkerError
     where another process failed.
+
+    To read a loss from a GPU is to wait for it, so there losses are read ten at a time, and before
+    each report: the error names the step at which the loss was lost, but may come nine steps later.
     """
     _check(model, optimizer, steps, batch, workers)
-    losses, parameters = [], list(model.parameters())
+    losses, unread, parameters = [], [], list(model.parameters())
     model.train()
     with (
         _gradients(model, loss, batch, steps, workers, start_method) as backward,
@@ -78,9 +86,13 @@ def train(
                 clip_grad_norm_(parameters, clip)
             optimizer.step()
 
-            losses.append(_finite(value.item(), step, optimizer.lr))
-            progress.update(losses[-1], tokens)
-            if report is not None and (step + 1 == steps or (every and (step + 1) % every == 0)):
+            unread.append((step, optimizer.lr, value.detach()))
+            is_due = step + 1 == steps or (every and (step + 1) % every == 0)
+            if is_due or len(unread) == _patience(value):
+                for number in _read(unread):
+                    losses.append(number)
+                    progress.update(number, tokens)
+            if report is not None and is_due:
                 progress.say(report(step + 1, losses))
                 model.train()
     model.eval()
@@ -153,10 +165,22 @@ def _follow(communicator, model, loss, batch, steps, generator):
             replica.backward(step)
 
 
-def _finite(value, step, lr):
-    if not math.isfinite(value):
-        raise NonFiniteError(
-            f"train: the loss is {value} at step {step}, with a learning rate of {lr:.2g}; lower "
-            "the rate, or find the op where it began with ta.detect_anomaly()"
-        )
-    return value
+def _patience(value):
+    """How many losses to leave unread: one, where reading it costs nothing."""
+    return TOGETHER if backend_of(value.data).reading_waits else 1
+
+
+def _read(unread):
+    """The losses in ``unread``, [(step, learning rate, loss)], in one piece; empties it.
+
+    Raises: NonFiniteError for the first that is no number.
+    """
+    numbers = stack([value.reshape(()) for _, _, value in unread]).tolist()
+    for number, (step, lr, _) in zip(numbers, unread):
+        if not math.isfinite(number):
+            raise NonFiniteError(
+                f"train: the loss is {number} at step {step}, with a learning rate of {lr:.2g}; "
+                "lower the rate, or find the op where it began with ta.detect_anomaly()"
+            )
+    unread.clear()
+    return numbers

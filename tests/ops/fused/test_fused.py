@@ -10,7 +10,7 @@ from tinygrad_attn.backend import get_backend
 from tinygrad_attn.core import Tensor, fused
 from tinygrad_attn.ops.activations import _swiglu
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
-from tinygrad_attn.ops.fused.dropout import _dropout
+from tinygrad_attn.ops.fused.dropout import Drop, _dropout
 from tinygrad_attn.ops.fused.embedding import _embedding
 from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
 from tinygrad_attn.ops.fused.linear import _linear
@@ -98,8 +98,8 @@ CASES = {
     ),
     "dropout": lambda rng, n, d: (
         _dropout,
-        (floats(rng, n, d), ta.tensor(rng.random((n, d)) < 0.5)),
-        {"upscale": 2.0},
+        (floats(rng, n, d),),
+        {"drop": Drop(0.5, (int(rng.integers(2**62)), 3))},
     ),
     "cross_entropy": surprise_case("mean"),
     "cross_entropy, each": surprise_case("none", smoothing=0.2),

@@ -10,6 +10,8 @@ import math
 from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
+from .adam import adam
+from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .dropout import dropout, keep_mask
 from .launch import contiguous
@@ -27,6 +29,7 @@ __all__ = ["CudaBackend", "register"]
 _KERNELS = (
     *(softmax, log_softmax, layer_norm, rms_norm, gelu, gelu_tanh, silu, swiglu),
     *(surprise, dropout, embedding, linear),
+    *(adam, norm2, scale_all),
 )
 
 
@@ -37,6 +40,7 @@ class CudaBackend(Backend):
     in, so that where there is no GPU the tests can run this very class on stand-ins.
     """
 
+    reading_waits = True
     kernels = {kernel.__name__: kernel for kernel in _KERNELS}
 
     def __init__(self, cupy, special, cublas, name="cuda"):

@@ -7,15 +7,17 @@ NotImplemented, and the portable kernel computes it. Nothing here waits for the 
 """
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, namespace
+from ..precision import matmul_precision
 from ..random import start_of
 
-__all__ = ["PROBLEM", "Attention", "Plan", "source"]
+__all__ = ["PROBLEM", "Plan", "attention", "source"]
 
 FAR = 2**62  # no two positions are so far apart
 THREADS = 128  # of a block: see tiles.cuh
@@ -59,7 +61,7 @@ class Plan(NamedTuple):
             narrow, wide = (64, 128) if backward else (128, 192)
             columns = 64 if both <= narrow else 32 if both <= wide else 16
         elif general or (backward and both > 128):
-            columns = 64 if both <= 192 else 32
+            columns = 64 if both <= 128 else 32
         else:
             bands, columns = 2, 32 if backward or both > 128 else 64
         return cls(arithmetic, width, width_v, bands, columns, general, backward)
@@ -88,62 +90,21 @@ class Plan(NamedTuple):
         return self.rows * rows + 2 * self.columns * (row + row_v + ends)
 
 
-class Attention:
-    """The kernel of ``dense_attention`` and ``tiled_attention`` on a GPU.
-
-    Args:
-        cupy: the module.
-        allows_tf32: a function that tells whether float32 factors may be rounded to TF32.
-    """
-
-    takes_halves = True  # 16-bit floats as they are
-
-    def __init__(self, cupy, allows_tf32=lambda: False):
-        self.xp, self._allows_tf32 = cupy, allows_tf32
-        self._kernels = {}
-
-    def __call__(self, q, k, v, *others, needs, **options):
-        """(y, backward), or NotImplemented: see ``tiled_attention``."""
-        if not _is_for_us(q, k, v, others[0], needs, options["scale"]):
-            return NotImplemented
-        with q.device:
-            call = _Call(self, q, k, v, *others, **options)
-            if not all(map(self.can_run, call.plans)):
-                return NotImplemented
-            y = call.forward()
-
-        def backward(g):
-            with q.device:
-                return call.backward(g, needs)
-
-        return y, backward
-
-    def arithmetic(self, dtype):
-        """How products are computed, by the name that warp.cuh has for it."""
-        is_rounded = dtype == dtypes.float32 and self._allows_tf32()
-        return "TFLOAT32" if is_rounded else ARITHMETIC[dtype]
-
-    def can_run(self, plan):
-        """Whether the GPU in use has such tensor cores, and enough of shared memory."""
-        device = self.xp.cuda.Device()
-        limit = device.attributes["MaxSharedMemoryPerBlockOptin"]
-        return int(device.compute_capability) >= 80 and plan.shared_bytes <= limit
-
-    def launch(self, name, plan, grid, args, shared_bytes=0):
-        """Start a kernel; an array among its arguments may be None."""
-        if 0 in grid:
-            return
-        key = name, plan, self.xp.cuda.runtime.getDevice()
-        if key not in self._kernels:
-            code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
-            module = self.xp.RawModule(code=code, options=plan.options)
-            self._kernels[key] = module.get_function(name)
-            if shared_bytes > 48 * 1024:  # more than that is to be asked for
-                self._kernels[key].max_dynamic_shared_size_bytes = shared_bytes
-        args = tuple([np.uintp(0) if arg is None else arg for arg in args])
-        self._kernels[key](grid, (THREADS,), args, shared_mem=shared_bytes)
+def attention(q, k, v, bias, sinks, mask, *positions, needs, **options):
+    """(y, backward), or NotImplemented: see ``tiled_attention``."""
+    if not _is_for_us(q, k, v, bias, needs, options["scale"]):
+        return NotImplemented
+    call = _Call(q, k, v, bias, sinks, mask, positions, **options)
+    limit = _shared_limit(call.xp, _device(call.xp))
+    if any(plan.shared_bytes > limit for plan in call.plans):
+        return NotImplemented
+    return call.forward(), lambda g: call.backward(g, needs)
 
 
+attention.takes_halves = True  # 16-bit floats as they are
+
+
+@cache
 def source(file):
     """The text of a ``.cu`` file, with that of the headers it includes in their place.
 
@@ -153,7 +114,43 @@ def source(file):
     for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
         is_ours = line.startswith('#include "')
         lines.append(source(line.split('"')[1]) if is_ours else line)
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for line in lines if line != "#pragma once")
+
+
+def _device(xp):
+    return xp.cuda.runtime.getDevice()
+
+
+@cache
+def _shared_limit(xp, device):
+    """How much shared memory a block may have; none on a GPU whose tensor cores are too old."""
+    gpu = xp.cuda.Device(device)
+    is_new = int(gpu.compute_capability) >= 80
+    return gpu.attributes["MaxSharedMemoryPerBlockOptin"] if is_new else 0
+
+
+@cache
+def _kernel(xp, device, name, plan, shared_bytes):
+    """A kernel as compiled by a plan, for one device."""
+    code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
+    kernel = xp.RawModule(code=code, options=plan.options).get_function(name)
+    if shared_bytes > 48 * 1024:  # more than that is to be asked for
+        kernel.max_dynamic_shared_size_bytes = shared_bytes
+    return kernel
+
+
+def _launch(xp, name, plan, grid, args, shared_bytes=0):
+    """Start a kernel, unless it has nothing to do; an array among its arguments may be None."""
+    if 0 not in grid:
+        args = tuple([np.uintp(0) if arg is None else arg for arg in args])
+        kernel = _kernel(xp, _device(xp), name, plan, shared_bytes)
+        kernel(grid, (THREADS,), args, shared_mem=shared_bytes)
+
+
+def _arithmetic(dtype):
+    """How products are computed, by the name that warp.cuh has for it."""
+    is_rounded = dtype == dtypes.float32 and matmul_precision() == "high"
+    return "TFLOAT32" if is_rounded else ARITHMETIC[dtype]
 
 
 def _is_for_us(q, k, v, bias, needs, scale):
@@ -172,9 +169,8 @@ def _is_for_us(q, k, v, bias, needs, scale):
 class _Call:
     """One call: its arrays as the kernels take them, with one axis of sequences."""
 
-    def __init__(self, owner, q, k, v, bias, sinks, mask, *positions, drop, **options):
-        self.owner, self.xp = owner, owner.xp
-        self.batch_shape = q.shape[:-3]
+    def __init__(self, q, k, v, bias, sinks, mask, positions, *, drop, **options):
+        self.xp, self.batch_shape = namespace(q), q.shape[:-3]
         self.q, self.k, self.v = map(self._rows, (q, k, v))
         self.mask, self.bias, self.sinks = self._pairs(mask), self._pairs(bias), sinks
         p = self.problem = np.zeros((), PROBLEM)
@@ -188,7 +184,7 @@ class _Call:
         ]
         is_aligned = self._see_alignment(self.q, self.k, self.v)
         is_plain = bias is mask is options["softcap"] is drop is None and is_aligned
-        arithmetic, widths = owner.arithmetic(q.dtype), (q.shape[-1], v.shape[-1])
+        arithmetic, widths = _arithmetic(q.dtype), (q.shape[-1], v.shape[-1])
         self.plans = [
             Plan.make(arithmetic, *widths, general=not is_plain, backward=backward)
             for backward in (False, True)
@@ -249,7 +245,7 @@ class _Call:
     def _launch(self, name, plan, heads, length, args):
         """Launch a kernel whose blocks have rows of ``length``, in so many heads."""
         grid = (-(-length // plan.rows), heads, self.q.shape[0])
-        self.owner.launch(name, plan, grid, (*args, self.problem), plan.shared_bytes)
+        _launch(self.xp, name, plan, grid, (*args, self.problem[()]), plan.shared_bytes)
 
     def forward(self):
         """y in the shape of the call; what the way back needs of each row stays here."""
@@ -269,8 +265,8 @@ class _Call:
         if not self._see_alignment(q, k, v, g):
             plan = Plan.make(plan.arithmetic, *plan[1:3], general=True, backward=True)
         delta = xp.empty(q.shape[:3], dtype=dtypes.float32)
-        args = (g, self.y, delta, self.problem)
-        self.owner.launch("attention_delta", plan, (-(-delta.size // 4),), args)
+        args = (g, self.y, delta, self.problem[()])
+        _launch(xp, "attention_delta", plan, (-(-delta.size // 4),), args)
         inputs = (q, k, v, g, self.bias, self.mask, *self.positions, self.log_total, delta)
         gq = gk = gv = gbias = gsinks = None
         if needs[0] or needs[3]:
@@ -286,9 +282,8 @@ class _Call:
         if needs[4]:  # a sink holds the weight that the keys of its row leave over
             left = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total)
             gsinks = -xp.sum(left * delta, axis=(0, 2))
-        grads = (gq, gk, gv, gbias)
-        found = [self._as_called(x) if need else None for x, need in zip(grads, needs)]
-        return *found, gsinks
+        parts = zip((gq, gk, gv, gbias), needs)
+        return *(self._as_called(x) if need else None for x, need in parts), gsinks
 
     def _as_called(self, x):
         """x (B, …) with the axes of sequences that the call had."""

@@ -107,7 +107,7 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
         char* stage = stages + tile % 2 * STAGE_BYTES;
         const Tile<WIDTH> keys{stage};
         const Tile<WIDTH_V> values{stage + KEY_BYTES};
-        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        const bool some_closed = reach.has_edge(tile);
         if (some_closed) settle(sum, keys, pairs, row, column);
 
         float s[BANDS][PIECES][4] = {}, gs[BANDS][PIECES][4] = {};
@@ -181,7 +181,7 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
         const Tile<WIDTH> queries{stage};
         const Tile<WIDTH_V> gradients{stage + KEY_BYTES};
         const Pairs pairs = pairs_of(head);
-        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        const bool some_closed = reach.has_edge(tile);
         if (some_closed) settle(sum, queries, pairs, row, column), settle(sum_v, gradients, pairs, row, column);
 
         const float* ends = (const float*)(stage + STAGE_BYTES) - 2 * COLUMNS;

@@ -83,7 +83,7 @@ attention_forward(const scalar* q, const scalar* k, const scalar* v, const float
         char* stage = stages + tile % 2 * STAGE_BYTES;
         const Tile<WIDTH> keys{stage};
         const Tile<WIDTH_V> values{stage + KEY_BYTES};
-        const bool some_closed = (GENERAL && mask) || reach.has_edge(tile);
+        const bool some_closed = reach.has_edge(tile);
         if (some_closed) settle(mixed, values, pairs, row, column);
 
         float s[BANDS][PIECES][4] = {};

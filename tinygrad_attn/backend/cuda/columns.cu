@@ -4,17 +4,6 @@
 
 constexpr int COLUMNS = 32;  // of a block, each summed by BLOCK/32 threads
 
-__device__ __forceinline__ Real real(float x) { return x; }
-#ifdef FLOAT64
-__device__ __forceinline__ Real real(double x) { return x; }
-#elif defined FLOAT16 || defined BFLOAT16
-__device__ __forceinline__ Real real(Stored x) { return widen(x); }
-#endif
-__device__ __forceinline__ void assign(Stored& to, Real x) { to = narrow(x); }
-#if defined FLOAT16 || defined BFLOAT16
-__device__ __forceinline__ void assign(Real& to, Real x) { to = x; }
-#endif
-
 template <class From, class To>
 __device__ __forceinline__ void sum(const From* x, To* sums, Index rows, Index n, Index slab) {
     __shared__ Real parts[BLOCK / COLUMNS][COLUMNS];
@@ -23,7 +12,7 @@ __device__ __forceinline__ void sum(const From* x, To* sums, Index rows, Index n
     Real sum = 0;
     if (column < n)
         for (Index row = first + threadIdx.y; row < last; row += BLOCK / COLUMNS)
-            sum += real(x[row * n + column]);
+            sum += widen(x[row * n + column]);
     parts[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || column >= n) return;
@@ -40,8 +29,9 @@ sum_slabs(const Stored* x, Real* sums, Index rows, Index n, Index slab) {
     sum(x, sums, rows, n, slab);
 }
 extern "C" __global__ void __launch_bounds__(BLOCK)
-sum_parts(const Real* x, Stored* sums, Index rows, Index n, Index slab) {
-    sum(x, sums, rows, n, slab);
+sum_parts(const Real* x, Stored* sums, const Real* other, Stored* other_sums, Index rows, Index n) {
+    if (blockIdx.z) sum(other, other_sums, rows, n, rows);
+    else sum(x, sums, rows, n, rows);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)

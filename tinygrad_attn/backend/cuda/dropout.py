@@ -1,4 +1,4 @@
-"""dropout: the mask by its hash, and the product with it, each in one kernel."""
+"""dropout: what stays is worked out where it is needed, and no mask is kept."""
 
 import math
 
@@ -12,13 +12,14 @@ __all__ = ["dropout", "keep_mask"]
 
 
 @of_floats
-def dropout(x, keep, *, upscale):
-    """x·upscale where kept, else x·0; the mask has the shape of x."""
-    x, keep = contiguous(x), contiguous(keep)
+def dropout(x, *, drop):
+    """x·upscale where ``drop`` keeps it, else x·0."""
+    x = contiguous(x)
+    numbers = (float(drop.upscale), *_rule(drop.rate, drop.key))
 
     def apply(a):
         y = namespace(a).empty(a.shape, dtype=x.dtype)
-        over_flat("dropout.cu", "dropout", (a, keep, y), a.size, float(upscale))
+        over_flat("dropout.cu", "dropout", (a, y), a.size, *numbers)
         return y
 
     return apply(x), lambda g: (apply(contiguous(g, x.dtype)),)
@@ -26,10 +27,14 @@ def dropout(x, keep, *, upscale):
 
 def keep_mask(xp, shape, p, key):
     """The mask of ``backend/random.py``, bit for bit, on the device in use."""
-    size, dropped = math.prod(shape), round(p * 2**16)
+    size = math.prod(shape)
     keep = xp.empty(shape, dtype=bool)
     if size:
         run = kernel(xp, "dropout.cu", "keep_mask", np.dtype("float32"))
-        numbers = (np.int64(size), np.uint64(start_of(key)), np.uint32(dropped))
-        run((-(-size // (4 * BLOCK)),), (BLOCK,), (keep, *numbers))
+        run((-(-size // (4 * BLOCK)),), (BLOCK,), (keep, np.int64(size), *_rule(p, key)))
     return keep
+
+
+def _rule(p, key):
+    """What the kernels are told: where the hash starts, and below which of its values one drops."""
+    return np.uint64(start_of(key)), np.uint32(round(p * 2**16))

@@ -1,9 +1,9 @@
-"""layer_norm and rms_norm: one kernel forward, one backward, and a sum for each weight."""
+"""layer_norm and rms_norm: one kernel forward, one backward, and one that sums for the weights."""
 
 import math
 
 from .. import namespace
-from .columns import column_sums
+from .columns import joined
 from .launch import contiguous, of_floats, over_rows, real, row_block
 
 __all__ = ["layer_norm", "rms_norm"]
@@ -44,8 +44,6 @@ def _norm(name, x, affine, eps, axes, needs):
         ]
         arrays = (x, affine[0], contiguous(g, dtype), *kept, gx, *parts)
         over_rows("norm.cu", f"{name}_backward", arrays, rows, n, most=BLOCKS)
-        return gx, *[
-            None if part is None else column_sums(part, dtype).reshape(shape) for part in parts
-        ]
+        return gx, *joined(parts, shape, dtype)
 
     return y, backward

@@ -3,16 +3,15 @@
 // On the way forward and for the gradient of the queries the rows of a tile are queries and its
 // columns keys; for the gradients of keys and values it is the other way round. All below speaks
 // of rows and columns, so it serves both.
-#ifndef PAIRS_CUH
-#define PAIRS_CUH
+#pragma once
 
-#include "tiles.cuh"
+#include "products.cuh"
 
 #ifndef WIDTH  // of queries and keys, rounded up to 32, 64, 96 or 128
-#define WIDTH 64
+#define WIDTH 32
 #endif
 #ifndef WIDTH_V  // of values, likewise
-#define WIDTH_V 64
+#define WIDTH_V 32
 #endif
 
 constexpr float LOG2_E = 1.44269504f;
@@ -50,18 +49,17 @@ struct Axis {
 
     __device__ long long position(int i) const { return given ? given[i] : first + i; }
 
-    // How many tiles there are whose first, or last, position is below the limit.
-    __device__ int tiles_below(long long limit, bool by_last) const {
-        int low = 0, high = (count + COLUMNS - 1) / COLUMNS;
-        while (low < high) {
-            int middle = (low + high) / 2;
-            int place = by_last ? min((middle + 1) * COLUMNS, count) - 1 : middle * COLUMNS;
-            if (position(place) < limit)
-                low = middle + 1;
+    // The first of the places from..to−1 whose position is not below the limit, or ``to``.
+    __device__ int place(long long limit, int from, int to) const {
+        if (!given) return (int)min(max(limit - first, (long long)from), (long long)to);
+        while (from < to) {
+            int middle = (from + to) / 2;
+            if (given[middle] < limit)
+                from = middle + 1;
             else
-                high = middle;
+                to = middle;
         }
-        return low;
+        return from;
     }
 };
 
@@ -110,32 +108,48 @@ struct Pairs {
     }
 
     __device__ Reach reach(int row) const {
-        long long first = rows.position(row);
-        long long last = rows.position(min(row + ROWS, rows.count) - 1);
-        return {columns.tiles_below(first - most, true), columns.tiles_below(last - least + 1, false),
-                columns.tiles_below(last - most, false),
-                min(columns.tiles_below(first - least + 1, true), columns.count / COLUMNS)};
+        const long long first = rows.position(row);
+        const long long last = rows.position(min(row + ROWS, rows.count) - 1);
+        auto place = [&](long long limit) { return columns.place(limit, 0, columns.count); };
+        constexpr int up = COLUMNS - 1;
+        // a mask may close any pair; and what there is no row for has no bias to be read either
+        const bool never_inside = GENERAL && (mask || row + ROWS > rows.count);
+        return {place(first - most) / COLUMNS, (place(last - least + 1) + up) / COLUMNS,
+                (place(last - most) + up) / COLUMNS,
+                never_inside ? 0 : place(first - least + 1) / COLUMNS};
     }
 
-    __device__ bool is_open(int row, int column) const {
-        if (row >= rows.count || column >= columns.count) return false;
-        long long ahead = rows.position(row) - columns.position(column);
-        if (ahead < least || ahead > most) return false;
-        return !GENERAL || !mask || mask[row * mask_row + column * mask_column];
-    }
-
+    // Which pairs of this lane are open, in a tile that begins at ``column``; all, unless some may
+    // be closed. A row attends the columns between two places.
     __device__ Open find_open(int row, int column, bool some_closed) const {
         Open open;
+        const int end = min(column + COLUMNS, columns.count);
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
             open.bits[m] = some_closed ? 0 : ~0u;
             if (!some_closed) continue;
-#pragma unroll 1
-            for (int bit = 0; bit < 4 * PIECES; ++bit)
-                open.bits[m] |= (unsigned)is_open(row + row_of(m, bit % 4),
-                                                  column + column_of(bit / 4, bit)) << bit;
+#pragma unroll
+            for (int i = 0; i < 4; i += 2) {
+                const int mine = row + row_of(m, i);
+                if (mine >= rows.count) continue;
+                const long long at = rows.position(mine);
+                const int low = columns.place(at - most, column, end);
+                const int high = columns.place(at - least + 1, column, end);
+#pragma unroll
+                for (int n = 0; n < PIECES; ++n)
+#pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        const int other = column + column_of(n, j);
+                        if (low <= other && other < high && !is_masked(mine, other))
+                            open.bits[m] |= 1u << (4 * n + i + j);
+                    }
+            }
         }
         return open;
+    }
+
+    __device__ bool is_masked(int row, int column) const {
+        return GENERAL && mask && !mask[row * mask_row + column * mask_column];
     }
 
     // The score of an open pair as a power of two, after scale, soft cap and bias.
@@ -174,5 +188,3 @@ __device__ inline void settle(float (&c)[BANDS][W / 8][4], Tile<W> b, const Pair
     make_finite(b, COLUMNS);
     __syncthreads();
 }
-
-#endif

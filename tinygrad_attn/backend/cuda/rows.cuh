@@ -52,6 +52,12 @@ __device__ __forceinline__ Real widen(Stored x) { return x; }
 __device__ __forceinline__ Stored narrow(Real x) { return x; }
 #endif
 
+__device__ __forceinline__ void assign(Stored& to, Real x) { to = narrow(x); }
+#if defined FLOAT16 || defined BFLOAT16  // what is stored wide passes as it is
+__device__ __forceinline__ Real widen(Real x) { return x; }
+__device__ __forceinline__ void assign(Real& to, Real x) { to = x; }
+#endif
+
 #ifdef FLOAT64
 __device__ __forceinline__ Real infinity() { return __longlong_as_double(0x7ff0000000000000ll); }
 #else
@@ -83,9 +89,12 @@ constexpr int PACK = 1;
 constexpr int PACK = 16 / sizeof(Stored);
 #endif
 
-struct __align__(PACK * sizeof(Stored)) Pack {
-    Stored at[PACK];
+// A pack of what is stored, or, beside 16 bits, of as many Reals, which are two moves.
+template <class Number>
+struct __align__(PACK * sizeof(Number) > 16 ? 16 : PACK * sizeof(Number)) PackOf {
+    Number at[PACK];
 };
+typedef PackOf<Stored> Pack;
 
 // Where in the stretch number k of this thread stands.
 __device__ __forceinline__ int place(int k) {
@@ -93,25 +102,27 @@ __device__ __forceinline__ int place(int k) {
 }
 
 // ``left`` numbers are left in the row, a multiple of PACK; beyond it all are ``fill``.
-__device__ __forceinline__ void load(Real (&numbers)[KEPT], const Stored* from, Index left,
+template <class Number>
+__device__ __forceinline__ void load(Real (&numbers)[KEPT], const Number* from, Index left,
                                      Real fill) {
 #pragma unroll
     for (int k = 0; k < KEPT; k += PACK) {
-        Pack pack;
+        PackOf<Number> pack;
         bool is_there = place(k) < left;
-        if (is_there) pack = *(const Pack*)(from + place(k));
+        if (is_there) pack = *(const PackOf<Number>*)(from + place(k));
 #pragma unroll
         for (int j = 0; j < PACK; ++j) numbers[k + j] = is_there ? widen(pack.at[j]) : fill;
     }
 }
 
-__device__ __forceinline__ void store(const Real (&numbers)[KEPT], Stored* to, Index left) {
+template <class Number>
+__device__ __forceinline__ void store(const Real (&numbers)[KEPT], Number* to, Index left) {
 #pragma unroll
     for (int k = 0; k < KEPT; k += PACK) {
-        Pack pack;
+        PackOf<Number> pack;
 #pragma unroll
-        for (int j = 0; j < PACK; ++j) pack.at[j] = narrow(numbers[k + j]);
-        if (place(k) < left) *(Pack*)(to + place(k)) = pack;
+        for (int j = 0; j < PACK; ++j) assign(pack.at[j], numbers[k + j]);
+        if (place(k) < left) *(PackOf<Number>*)(to + place(k)) = pack;
     }
 }
 

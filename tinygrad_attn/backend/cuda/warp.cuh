@@ -11,8 +11,7 @@
 // (g + 8, 2t + 1): four neighbouring lanes hold a row.
 //
 // Reference: PTX ISA, "Matrix Fragments for mma.m16n8k16", "ldmatrix", "cp.async".
-#ifndef WARP_CUH
-#define WARP_CUH
+#pragma once
 
 #define FLOAT32 0
 #define TFLOAT32 1
@@ -39,7 +38,9 @@ __device__ inline int lane() { return threadIdx.x % 32; }
 #ifdef CUDA_ON_HOST  // the tests bring their own forms of what stands in PTX below
 using namespace cuda_on_host;
 __device__ inline float power_of_two(float x) { return exp2f(x); }
-__device__ inline unsigned round_to_tf32(float x) { return __float_as_uint(x) + 0x1000; }
+__device__ inline unsigned round_to_tf32(float x) {
+    return __float_as_uint(x) + (fabsf(x) < INFINITE ? 0x1000 : 0);
+}
 __device__ inline float to_float(float x) { return x; }
 __device__ inline float to_float(Half x) {
     return ARITHMETIC == FLOAT16 ? half_value(x.bits) : bfloat16_value(x.bits);
@@ -112,12 +113,18 @@ LDMATRIX(ldmatrix_x4, "ldmatrix.sync.aligned.m8n8.x4.shared.b16")
 LDMATRIX(ldmatrix_x4_trans, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16")
 #undef LDMATRIX
 
-// Start to copy from global to shared memory; what is not taken from there becomes 0.
+// Start to copy from global to shared memory; what is not taken from there becomes 0. What comes
+// in 16 bytes goes past the first cache: every block reads it once.
 template <int bytes>
 __device__ inline void cp_async(void* shared, const void* global, int taken) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)),
-                 "l"(global), "n"(bytes), "r"(taken)
-                 : "memory");
+    if constexpr (bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
+                     "l"(global), "r"(taken)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)),
+                     "l"(global), "n"(bytes), "r"(taken)
+                     : "memory");
 }
 
 __device__ inline void cp_async_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
@@ -146,5 +153,3 @@ __device__ inline float largest_of_row(float x) {
     x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
     return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
 }
-
-#endif

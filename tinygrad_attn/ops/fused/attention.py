@@ -19,18 +19,21 @@ et al., "GQA", arXiv:2305.13245.
 
 import math
 
-from ...backend import namespace
+from ...backend import backend_of, dtypes, is_array, namespace
+from ...core import Tensor
 
 __all__ = [
     "attention_spec",
     "attention_weights_spec",
     "cap",
+    "count_positions",
     "fold",
     "largest",
     "match",
     "matmul_heads",
     "may_attend",
     "mix",
+    "open_pairs",
     "without_closed",
 ]
 
@@ -53,6 +56,29 @@ def may_attend(mask, q_positions, k_positions, *, causal, window):
     if allowed.ndim > 2:  # one row of positions for each sequence: the same for all its heads
         allowed = namespace(allowed).expand_dims(allowed, -3)
     return allowed if mask is None else allowed & mask
+
+
+def count_positions(q, k, q_positions, k_positions):
+    """The positions as given; else keys are numbered 0..S−1, and queries S−T..S−1."""
+    queries, keys = q.shape[-2], k.shape[-2]
+    q_positions = _count(q, keys - queries, keys) if q_positions is None else q_positions
+    return q_positions, _count(k, 0, keys) if k_positions is None else k_positions
+
+
+def _count(like, first, end):
+    """The whole numbers first..end−1 where ``like`` lives, a raw array if that is one."""
+    raw = like if is_array(like) else like.data
+    backend = backend_of(raw)
+    with backend.on(backend.device_of(raw)):
+        numbers = backend.xp.arange(first, end, dtype=dtypes.int64)
+    return numbers if raw is like else Tensor(numbers)
+
+
+def open_pairs(q, k, mask, q_positions, k_positions, *, causal, window):
+    """``may_attend`` for all pairs of q and k, whose positions may be None."""
+    if causal or window is not None:
+        q_positions, k_positions = count_positions(q, k, q_positions, k_positions)
+    return may_attend(mask, q_positions, k_positions, causal=causal, window=window)
 
 
 def attention_weights_spec(q, k, bias, sinks, allowed, *, scale, softcap):
@@ -82,7 +108,7 @@ def attention_spec(
 ):
     """weights · v, the weights thinned by dropout, if ``drop`` says which of them survive."""
     xp = namespace(q)
-    allowed = may_attend(mask, q_positions, k_positions, causal=causal, window=window)
+    allowed = open_pairs(q, k, mask, q_positions, k_positions, causal=causal, window=window)
     weights = attention_weights_spec(q, k, bias, sinks, allowed, scale=scale, softcap=softcap)
     if drop is not None:
         weights = xp.where(drop.keep(weights), weights * drop.upscale, 0)

@@ -11,8 +11,8 @@ from .attention import (
     largest,
     match,
     matmul_heads,
-    may_attend,
     mix,
+    open_pairs,
     without_closed,
 )
 
@@ -44,7 +44,7 @@ def dense_attention(
     dV = Pᵀg,  dP = g·Vᵀ,  dS = P∘(dP − Σ dP∘P),  dQ = dS·K·scale,  dK = dSᵀ·Q·scale.
     """
     xp = namespace(q)
-    allowed = may_attend(mask, q_positions, k_positions, causal=causal, window=window)
+    allowed = open_pairs(q, k, mask, q_positions, k_positions, causal=causal, window=window)
     q = without_closed(q, allowed)
     weights, cap_slope = _weights(q, k, bias, sinks, allowed, scale, softcap)
     keep = None if drop is None else drop.keep(weights) * weights.dtype.type(drop.upscale)

@@ -18,7 +18,7 @@ from itertools import product
 
 from ...backend import namespace
 from ...core import fused, sum_to
-from .attention import attention_spec, cap, match, may_attend, mix, without_closed
+from .attention import attention_spec, cap, count_positions, match, may_attend, mix, without_closed
 from .attention_dense import CONSTANTS
 
 __all__ = ["tiled_attention"]
@@ -157,12 +157,11 @@ class _Inputs:
         xp = namespace(q)
         self.bias = None if bias is None else xp.broadcast_to(bias, self.full)
         self.mask = None if mask is None else xp.broadcast_to(mask, self.full)
+        q_positions, k_positions = count_positions(q, k, q_positions, k_positions)
         self.q_positions = self._for_each_sequence(q_positions, self.queries)
         self.k_positions = self._for_each_sequence(k_positions, self.keys)
 
     def _for_each_sequence(self, positions, length):
-        if positions is None:
-            return None
         return namespace(positions).broadcast_to(positions, (*self.batch, length))
 
     def blocks(self):

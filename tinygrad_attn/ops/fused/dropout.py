@@ -29,7 +29,7 @@ class Drop(NamedTuple):
     @property
     def upscale(self):
         """What the survivors are multiplied with, so that the expected sum stays."""
-        return 1 / (1 - self.rate)
+        return 1 / (1 - self.rate) if self.rate < 1 else 0.0
 
     def keep(self, like):
         """The boolean mask in the shape of ``like``, True = survives."""
@@ -49,19 +49,20 @@ class Drop(NamedTuple):
         return keep_at(xp, index, self.rate, self.key)
 
 
-def dropout_spec(x, keep, *, upscale):
-    """x·upscale where kept, else 0."""
-    return x * keep * upscale
+def dropout_spec(x, *, drop):
+    """x·upscale where ``drop`` keeps it, else 0."""
+    return x * drop.keep(x) * drop.upscale
 
 
-@fused(spec=dropout_spec, constants=("keep",))
-def _dropout(x, keep, *, upscale):
+@fused(spec=dropout_spec)
+def _dropout(x, *, drop):
+    keep = drop.keep(x)
     y = x * keep
-    y *= upscale
+    y *= drop.upscale
 
     def backward(g):
         gx = g * keep
-        gx *= upscale
+        gx *= drop.upscale
         return (gx,)
 
     return y, backward
@@ -82,5 +83,4 @@ def dropout(x, p=0.5, training=True, generator=None):
     x = as_float(x, where="dropout")
     if not training or p == 0:
         return x
-    drop = Drop.draw("dropout", p, generator)
-    return _dropout(x, drop.keep(x), upscale=drop.upscale if p < 1 else 0.0)
+    return _dropout(x, drop=Drop.draw("dropout", p, generator))
