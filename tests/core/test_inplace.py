@@ -57,6 +57,35 @@ def test_a_result_that_its_rule_needs():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("op", [ta.softmax, ta.log_softmax])
+def test_a_result_that_a_kernel_needs(op):
+    x = leaf(1.0, 2.0)
+    y = op(x)
+    with ta.no_grad():
+        y[0] = 0.0
+    with pytest.raises(ta.GraphError, match="softmax needs an array"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("path", ["dense", "tiled"])
+def test_a_result_that_attention_needs(path):
+    x = ta.ones((1, 3, 2), requires_grad=True)
+    y = ta.scaled_dot_product_attention(x, x, x, path=path)
+    with ta.no_grad():
+        y[0] = 0.0
+    with pytest.raises(ta.GraphError, match="attention needs an array"):
+        y.sum().backward()
+
+
+def test_a_result_that_no_kernel_needs():
+    x = leaf(1.0, 2.0)
+    y = ta.gelu(x)
+    with ta.no_grad():
+        y[...] = 0.0
+    y.sum().backward()
+    assert x.grad.tolist() == pytest.approx([1.0833155, 1.0852319])
+
+
 def test_a_kernel_notices_too():
     x, w = ta.tensor([[1.0, 2.0]]), ta.tensor([[3.0, 4.0]], requires_grad=True)
     y = ta.linear(x, w).sum()

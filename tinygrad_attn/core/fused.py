@@ -36,9 +36,9 @@ __all__ = ["Fused", "fused"]
 class Fused(Op):
     """An op with a hand-written kernel and a spec. Made by ``@fused(spec=...)``."""
 
-    def __init__(self, kernel, spec, constants):
+    def __init__(self, kernel, spec, constants, reads_result):
         super().__init__(kernel)
-        self.spec = spec
+        self.spec, self.reads_result = spec, reads_result
         self._is_told = "needs" in self.options  # which arguments want a gradient
         self._places, self._needs = range(len(self.positional)), {}
         self.options.discard("needs")  # the engine gives it, no caller does
@@ -80,13 +80,15 @@ class Fused(Op):
         return False
 
     def _keep(self, arrays, options, wants, y, backward):
-        return self, (backward, options, *arrays)  # the arrays too: a replay may be asked for
+        held = (*arrays, y) if self.reads_result else arrays  # a replay may ask for the arrays
+        return self, (backward, options, *held)
 
     def pull_back(self, node, gradient, wanted, create_graph):
         """Yield (parent, gradient): by the kernel, or by the spec to differentiate on."""
-        backward, options, *arrays = node.saved
+        backward, options, *held = node.saved
         if is_older_than_last_write(node):
-            check_unchanged(node, arrays)
+            check_unchanged(node, held)
+        arrays = held[: self.arity]
         if create_graph:
             run = partial(self._replay, node, arrays, options, gradient, wanted)
         else:
@@ -122,16 +124,6 @@ class Fused(Op):
         return tuple([found.get(ends.get(i)) for i in self._order])
 
 
-def _compute(own, portable, arrays, options):
-    """Run the backend's own kernel, or where it has none, or declines, the portable one."""
-    if own is not None:
-        is_any_width = getattr(own, "takes_halves", False)
-        done = own(*arrays, **options) if is_any_width else _in_float32(own, arrays, options)
-        if done is not NotImplemented:
-            return done
-    return _in_float32(portable, arrays, options)
-
-
 def _in_float32(kernel, *arrays, **options):
     """Run a kernel, on 16-bit floats in float32: they are a format to store in, not to sum in."""
     dtype = next(a.dtype for a in arrays if is_array(a) and dtypes.is_half(a.dtype))
@@ -157,12 +149,13 @@ def _alias(x):
 _alias.derivatives(x=lambda g: g)
 
 
-def fused(*, spec, constants=()):
+def fused(*, spec, constants=(), reads_result=False):
     """Turn a kernel on raw arrays into an op of tensors whose definition is ``spec``.
 
     Args:
         spec: the same function of the same arguments, composed of other ops.
         constants: the names of arguments that never carry a gradient: targets, masks.
+        reads_result: whether a kernel's way back reads y, which may not be overwritten then.
 
     Example: a square whose derivative is computed on the way forward.
 
@@ -176,4 +169,4 @@ def fused(*, spec, constants=()):
         >>> ta.grad(dy, x)
         tensor(2.)
     """
-    return lambda kernel: Fused(kernel, spec, constants)
+    return lambda kernel: Fused(kernel, spec, constants, reads_result)

@@ -219,6 +219,7 @@ def _positions(name, given, length, q):
         )
     if given.dtype.kind not in "iu":
         raise DTypeError(f"{_HERE}: {name} are {given.dtype}; positions are whole numbers")
+    given = given.astype(dtypes.int64)  # the difference of two unsigned or narrow ones wraps round
     if length > 1 and bool((given[..., 1:] < given[..., :-1]).any()):
         raise ShapeError(
             f"{_HERE}: {name} go backwards, q is {q.shape}; positions must ascend along the "

@@ -51,8 +51,9 @@ def attention(
 ):
     """softmax(q·kᵀ·scale + bias)·v over the keys that each query may attend."""
     is_rare = sinks is not None or softcap is not None or q.dtype.kind != "f"
-    placed = (mask, bias) if q_positions is None or q_positions.ndim == 1 else (q_positions,)
-    is_rare = is_rare or (q.ndim > 4 and any(x is not None for x in placed))
+    by_sequence = [x for x in (q_positions, k_positions) if x is not None and x.ndim > 1]
+    placed = [x for x in (mask, bias, *by_sequence) if x is not None]
+    is_rare = is_rare or (q.ndim > 4 and placed)
     if is_rare or not (q.size and k.size and v.size):
         return NotImplemented
     bits = f"i{q.itemsize}"
@@ -81,8 +82,8 @@ def _backward(scores, likes, g, y, kept, inverses, needs):
     """The gradients of q, k, v and bias, and None for the sinks."""
     grads = [_like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)]
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
-    is_finite = math.isfinite(g.sum()) and scores.is_finite
     g, y, v = scores.by_head(g), scores.by_head(y), scores.v
+    largest = np.vecdot(v, v).max()
     for block, saved, inverse in zip(scores.blocks(), kept, inverses):
         e, keep = saved or block.exponentials()
         part = g[block.queries] * inverse
@@ -96,8 +97,8 @@ def _backward(scores, likes, g, y, kept, inverses, needs):
             gs *= keep
         gs -= along
         gs *= e
-        if not is_finite:  # a NaN in one query's gradient is nothing to keys that it may not attend
-            gs[e == 0] = 0
+        if not math.isfinite(np.vecdot(part, part).max() * largest + along.sum()):
+            gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
         if needs[3]:
             block.add_to(grads[3], gs)
         if gq is not None:

@@ -76,7 +76,6 @@ class Scores:
         (self.q, self.bad_q), (self.k, self.bad_k), (self.v, self.bad_v) = (
             _without_nan(self.by_head(x)) for x in (q, k, v)
         )
-        self.is_finite = self.bad_q is self.bad_k is self.bad_v is None
         self.shape = (*self.q.shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
         full = (*q.shape[:-1], k.shape[-2])
@@ -97,13 +96,13 @@ class Scores:
         k = np.sqrt(np.vecdot(self.k, self.k))
         if (q.max() * k.max()) <= BOUND:
             return None
-        return (q * self._largest(k) > BOUND)[..., None]
+        return ~(q * self._largest(k) <= BOUND)[..., None]  # ∞·0 is no number, and may be anything
 
     def _largest(self, k):
         """The largest of the norms k that each query may attend: (N, Hk, H/Hk, T) or stretched."""
         mask, reach, queries = self.mask, self.reach, self.shape[-2]
         if mask is not None and mask.strides[-2] == 0:  # the same keys for all queries
-            k, mask = k * mask[..., 0, :], None
+            k, mask = np.where(mask[..., 0, :], k, 0), None  # a norm may be infinite
         if mask is None and not reach.is_limited:
             return k.max(axis=-1, keepdims=True)
         if mask is None and reach.is_prefix:
@@ -153,7 +152,8 @@ class Block:
             s += self.scores.bias[(*self.queries, self.columns)]
         steep = self.scores.is_steep
         if steep is not None and steep[self.queries].any():
-            top = np.where(self.open_pairs(), s, -math.inf).max(axis=-1, keepdims=True)
+            s_open = np.where(self.open_pairs(), s, -math.inf)
+            top = s_open.max(axis=-1, keepdims=True, initial=-math.inf)
             s -= np.where(steep[self.queries] & (top > -math.inf), top, 0)
         np.exp(s, out=s)
         start, allowed, mask = self._limits()

@@ -21,7 +21,7 @@ __all__ = ["dense_attention"]
 CONSTANTS = ("mask", "q_positions", "k_positions")
 
 
-@fused(spec=attention_spec, constants=CONSTANTS)
+@fused(spec=attention_spec, constants=CONSTANTS, reads_result=True)
 def dense_attention(
     q,
     k,

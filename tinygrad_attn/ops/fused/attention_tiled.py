@@ -26,7 +26,7 @@ __all__ = ["tiled_attention"]
 ROWS, COLUMNS = 128, 1024  # of a tile: 512 KB of float32 scores, which a core's own cache can hold
 
 
-@fused(spec=attention_spec, constants=CONSTANTS)
+@fused(spec=attention_spec, constants=CONSTANTS, reads_result=True)
 def tiled_attention(
     q,
     k,

@@ -28,7 +28,7 @@ def log_softmax_spec(x, *, axis):
     return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
 
 
-@fused(spec=softmax_spec)
+@fused(spec=softmax_spec, reads_result=True)
 def _softmax(x, *, axis):
     xp = namespace(x)
     y = x - xp.max(x, axis=axis, keepdims=True) if x.size else x.copy()
@@ -43,7 +43,7 @@ def _softmax(x, *, axis):
     return y, backward
 
 
-@fused(spec=log_softmax_spec)
+@fused(spec=log_softmax_spec, reads_result=True)
 def _log_softmax(x, *, axis):
     xp = namespace(x)
     y = x - xp.max(x, axis=axis, keepdims=True) if x.size else x.copy()
