@@ -92,6 +92,16 @@ def test_paths_agree(problem):
             )
 
 
+@pytest.mark.parametrize("path", ["dense", "tiled"])
+def test_each_sequence_may_have_its_own_key_positions(path):
+    rng = np.random.default_rng(0)
+    q, k = ta.tensor(rng.standard_normal((2, 3, 2, 4, 5))), ta.randn(2, 3, 2, 7, 5, dtype="float64")
+    options = {"causal": True, "q_positions": ta.tensor([1, 3, 5, 7])}
+    options["k_positions"] = ta.tensor(np.sort(rng.integers(0, 9, (2, 3, 7))))
+    spec = attend(q, k, k, path="spec", **options)
+    np.testing.assert_allclose(attend(q, k, k, path=path, **options).numpy(), spec.numpy(), 1e-12)
+
+
 @settings(max_examples=10)
 @given(problem=problems(longest=5))
 def test_second_order(problem):

@@ -2,8 +2,9 @@
 
 NumPy and CuPy agree on almost everything: both have ``exp``, ``sum`` and ``matmul`` under the same
 names, so an op asks ``namespace(x)`` for the library of its array and writes plain array language.
-The few things on which they disagree are the methods below. Each has a portable default in that
-same array language; a backend overrides what its library does better.
+The few things on which they disagree are the methods below. Most have a portable default in that
+same array language, and a backend overrides what its library does better; the others, which raise
+NotImplementedError here, every backend must have.
 """
 
 from ..errors import DeviceError
@@ -29,7 +30,9 @@ class Backend:
     """The class of the arrays, by which a backend is found from an array."""
 
     kernels = {}
-    """Fused kernels of this backend by op name; an op without an entry runs its portable kernel."""
+    """Kernels of this backend by the name of the op; one without an entry runs its portable kernel.
+
+    "adam" is the one that belongs to no op: the step of an optimizer, which works in place."""
 
     reading_waits = False
     """Whether to look at a value means to wait until the device has done all that it was given."""

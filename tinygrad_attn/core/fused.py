@@ -1,7 +1,7 @@
 """Fused ops: a fast kernel for the first order, and its plain definition for all the others.
 
     @fused(spec=softmax_spec)
-    def softmax(x, axis):
+    def softmax(x, *, axis):        # arguments first, then by keyword what is no array
         ...
         return y, backward          # backward(g) returns (∂L/∂x,)
 
@@ -16,9 +16,11 @@ returns the gradients in the order of the arguments, constants left out, None fo
 none, and never touches them again. Randomness is an input of a kernel, never drawn inside: a replay
 must see the same mask.
 
-A backend may own a faster kernel under the same name. Which one runs is looked up from the array.
-It may decline a rare case by returning ``NotImplemented``, which is then the portable kernel's.
-Kernels are given 16-bit floats in float32, unless they have an attribute ``takes_halves``.
+The kernel here is the *portable* one, in the array language that all backends share. A backend may
+own a faster one, in its table ``kernels`` under the op's name; which of them runs is looked up from
+the array. It may decline a rare case by returning ``NotImplemented``, which is then the portable
+kernel's. Kernels are given 16-bit floats in float32, unless they have a true attribute
+``takes_halves``.
 """
 
 from functools import partial

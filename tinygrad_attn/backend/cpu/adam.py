@@ -1,8 +1,13 @@
 """Adam's step on the CPU: many parameters as one long vector, in blocks.
 
-The running means of all parameters lie in one array each. A block of them meets the gradients that
-belong to it, gathered from as many parameters as it takes, so that a hundred small biases cost no
-more calls than one large matrix, and every intermediate result stays in the cache.
+The running means m of all parameters lie end to end in one array, the v in another. A block of them
+meets the gradients that belong to it, gathered from as many parameters as it takes, so that a
+hundred small biases cost hardly more calls than one large matrix, and what is worked out in between
+stays in the cache.
+
+The corrections of the means are numbers, so they are taken out of the array. With r = √(1 − β₂ᵗ)
+
+    lr·m̂ / (√v̂ + eps)  =  lr·r/(1 − β₁ᵗ) · m / (√v + eps·r)
 """
 
 import math
@@ -16,8 +21,8 @@ BLOCK = 32768  # five arrays go by at once
 
 def adam(ps, gs, m, v, *, step, lr, beta1, beta2, eps, decay, is_decoupled):
     """One step of Adam in place; ``m`` and ``v`` hold the means of all ``ps``, end to end."""
-    root = math.sqrt(1 - beta2**step)
-    length, eps = lr / (1 - beta1**step) * root, eps * root
+    r = math.sqrt(1 - beta2**step)
+    length, eps = lr / (1 - beta1**step) * r, eps * r
     gathered, work = np.empty((2, min(BLOCK, m.size)), m.dtype)
     for start, pieces in _blocks(ps, gs):
         g = _gather([piece for _, piece in pieces], gathered)

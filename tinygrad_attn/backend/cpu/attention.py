@@ -9,6 +9,7 @@ Two things that a softmax usually costs are saved:
     the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ
     the maximum     is subtracted only in rows that need it. By Cauchy and Schwarz no score is
                     larger than |q|·|k|·scale; within ±30, eˢ can neither overflow nor vanish.
+                    (A bias may be any number: with one, every row has its maximum subtracted.)
 
 Which rows those are depends on what a query may attend and on nothing else, so that a closed pair
 does not even change the rounding. On the way back, with g' = g/Σ eˢ and δ' = Σ g'∘y, the same
@@ -16,8 +17,9 @@ unnormalised eˢ serves:
 
     dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
 
-It is kept if there is little of it, and computed again if there is much. Sinks and soft caps are
-rare: calls with them are declined (``NotImplemented``), and the portable kernel takes them.
+It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, and masks
+or biases over several batch axes are rare, and of nothing there is nothing to compute: such calls
+are declined (``NotImplemented``), and the portable kernel takes them.
 """
 
 import math
@@ -51,9 +53,9 @@ def attention(
 ):
     """softmax(q·kᵀ·scale + bias)·v over the keys that each query may attend."""
     is_rare = sinks is not None or softcap is not None or q.dtype.kind != "f"
-    by_sequence = [x for x in (q_positions, k_positions) if x is not None and x.ndim > 1]
-    placed = [x for x in (mask, bias, *by_sequence) if x is not None]
-    is_rare = is_rare or (q.ndim > 4 and placed)
+    if q.ndim > 4:  # several batch axes become one, along which nothing may be stretched
+        by_sequence = [x for x in (q_positions, k_positions) if x is not None and x.ndim > 1]
+        is_rare = is_rare or mask is not None or bias is not None or bool(by_sequence)
     if is_rare or not (q.size and k.size and v.size):
         return NotImplemented
     bits = f"i{q.itemsize}"

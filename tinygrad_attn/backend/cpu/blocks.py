@@ -1,9 +1,10 @@
-"""Cache-sized blocks: how every kernel of this backend walks over its arrays.
+"""Cache-sized blocks: how the kernels of this backend walk over their arrays.
 
 An expression such as ``x * x + 1`` goes through memory once for each operation. On arrays that do
 not fit in the cache nearly all of its time is spent waiting. Run on one piece of the arrays after
 the other, with every operation writing into a small buffer that stays in the cache, the same
-operations take a third of it.
+operations take a third of it. ``erf`` and ``adam``, which hold more buffers at once, have smaller
+blocks of their own.
 """
 
 from functools import lru_cache

@@ -182,7 +182,9 @@ class Block:
         return pairs if mask is None else pairs & mask
 
     def _spoil(self, e):
-        """NaN in all open pairs of a query that is not finite, or may attend a key that is not."""
+        """NaN in all open pairs of a query that is not finite, or may attend a key that is not.
+
+        An infinity in q or k counts as NaN, even where it would make all scores of a row −∞."""
         bad_q, bad_k = self.scores.bad_q, self.scores.bad_k
         if bad_q is not None:
             e[bad_q[self.queries].any(axis=-1, keepdims=True) & self.open_pairs()] = math.nan
