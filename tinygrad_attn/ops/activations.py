@@ -209,7 +209,9 @@ def swiglu(gate, up):
     """
     gate, up = as_tensors("swiglu", gate=gate, up=up)
     if gate.shape != up.shape:
-        raise ShapeError(f"swiglu: gate is {gate.shape}, up is {up.shape}; they must be equal")
+        raise ShapeError(
+            f"swiglu: the shapes differ: gate is {gate.shape}, up is {up.shape}; make them equal"
+        )
     return _swiglu(gate, up)
 
 

@@ -273,11 +273,7 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     count = math.ceil((stop - start) / step)
     ends = [start, start + (count - 1) * step] if count > 0 else []
     ends = array_from(ends, None, "arange", dtype)
-
-    def make(xp, dtype):
-        return xp.arange(start, stop, step).astype(dtype, copy=False)
-
-    x = _make("arange", make, dtype, device)
+    x = _make("arange", lambda xp, kind: xp.arange(start, stop, step).astype(kind), dtype, device)
     if count > 0 and x.dtype.kind in "iu":
         backend_of(x.data).note_span(x.data, int(ends.min()), int(ends.max()))
     return x

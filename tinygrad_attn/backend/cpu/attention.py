@@ -17,9 +17,9 @@ unnormalised eˢ serves:
 
     dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
 
-It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, and masks
-or biases over several batch axes are rare, and of nothing there is nothing to compute: such calls
-are declined (``NotImplemented``), and the portable kernel takes them.
+It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, masks or
+biases over several batch axes, and tensors without elements are rare: they are declined
+(``NotImplemented``), and the portable kernel takes them.
 """
 
 import math
@@ -59,7 +59,7 @@ def attention(
     if is_rare or not (q.size and k.size and v.size):
         return NotImplemented
     bits = f"i{q.itemsize}"
-    reach = Reach(q_positions, k_positions, causal, window, k.shape[-2], bits)
+    reach = Reach(q_positions, k_positions, causal, window, q.shape[-2], k.shape[-2], bits)
     scores = Scores(q, k, v, bias, mask, reach, scale, drop)
     y = _like(q, (*q.shape[:-1], v.shape[-1]))
     to, values = scores.by_head(y), scores.v

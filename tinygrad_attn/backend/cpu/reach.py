@@ -18,11 +18,16 @@ BOUND = 30  # scores that are no larger need no maximum subtracted
 class Reach:
     """Which keys a block of queries may attend, by their positions."""
 
-    def __init__(self, q_positions, k_positions, causal, window, keys, bits):
-        self.q, self.k, self.causal, self.window = q_positions, k_positions, causal, window
-        self.keys, self.bits = keys, bits  # how many; the whole numbers as wide as a score
+    def __init__(self, q_positions, k_positions, causal, window, queries, keys, bits):
+        self.causal, self.window, self.keys = causal, window, keys
+        self.bits = bits  # the whole numbers as wide as a score
         self.is_limited = causal or window is not None
-        self.offset = self._offset() if self.is_limited else None
+        self.offset = None
+        if self.is_limited:
+            self.q = np.arange(keys - queries, keys) if q_positions is None else q_positions
+            self.k = np.arange(keys) if k_positions is None else k_positions
+            is_usual = q_positions is None and k_positions is None
+            self.offset = keys - queries if is_usual else self._offset()
         self.is_prefix = self.offset is not None and causal and window is None
         self._latest = None
 
