@@ -80,7 +80,7 @@ def silu(x, *, needs):
 
 def swiglu(gate, up, *, needs):
     """y = silu(gate)·up,  ∂y/∂gate = (σ + silu·(1 − σ))·up,  ∂y/∂up = silu(gate)."""
-    if gate.shape != up.shape:
+    if gate.shape != up.shape or gate.dtype.kind in "biu":
         return NotImplemented
     gate, up = np.asarray(gate, order="C"), np.asarray(up, order="C")
     y, opened, slope = (np.empty_like(gate) for _ in range(3))
@@ -104,6 +104,8 @@ def swiglu(gate, up, *, needs):
 
 def _with_slope(compute, x, is_needed):
     """Run ``compute(x, y, slope)`` over blocks; on the way back the gradient is g·slope."""
+    if x.dtype.kind in "biu":  # the engine asks what becomes of whole numbers: floats
+        return NotImplemented
     x = np.asarray(x, order="C")
     y, slope = np.empty_like(x), np.empty_like(x) if is_needed else None
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
