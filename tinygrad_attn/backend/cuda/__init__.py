@@ -11,6 +11,7 @@ from ...errors import DeviceError
 from .. import dtypes, register_backend
 from ..base import Backend
 from .adam import adam
+from .attention import attention as flash_attention
 from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .dropout import dropout, keep_mask
@@ -41,7 +42,10 @@ class CudaBackend(Backend):
     """
 
     reading_waits = True
-    kernels = {kernel.__name__: kernel for kernel in _KERNELS}
+    kernels = {
+        **{kernel.__name__: kernel for kernel in _KERNELS},
+        **dict.fromkeys(("dense_attention", "tiled_attention"), flash_attention),
+    }
 
     def __init__(self, cupy, special, cublas, name="cuda"):
         self.xp, self.name = cupy, name
