@@ -179,9 +179,10 @@ def same(found, expected):
 
 @pytest.mark.parametrize("limits", [{"causal": True}, {"window": 1}])
 def test_a_block_that_reaches_no_key_at_all(limits, monkeypatch):
-    """More queries than keys, and rows that need their maximum subtracted."""
+    """More queries than keys, and a bias, with which every row gets its maximum subtracted."""
     monkeypatch.setattr(reach, "ROWS", 2)
-    same(*both(30 * numbers(1, 2, 9, 4), numbers(1, 2, 3, 4), numbers(1, 2, 3, 4), **limits))
+    q, k, v, bias = (numbers(1, 2, *size) for size in ((9, 4), (3, 4), (3, 4), (9, 3)))
+    same(*both(q, k, v, bias=bias, **limits))
 
 
 @pytest.mark.parametrize(("place", "number"), [(1, 1e20), (2, 3e38)])
