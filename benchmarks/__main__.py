@@ -1,6 +1,7 @@
 """The one command: ``python -m benchmarks``; ``--help`` lists its options."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -44,9 +45,13 @@ def read_options(command_line):
     )
     parser.add_argument("--only", choices=BENCHMARKS, help="one benchmark instead of all")
     parser.add_argument("--configs", type=_configs, default=list(CONFIGS), help="such as S,A")
-    parser.add_argument("--threads", type=int, default=1, help="that each contestant may use (1)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each takes its turn (3)")
-    parser.add_argument("--seconds", type=float, default=3, help="of timed steps in a turn (3)")
+    parser.add_argument(
+        "--threads", type=_count, default=1, help="that each contestant may use (1)"
+    )
+    parser.add_argument(
+        "--rounds", type=_count, default=3, help="how often each takes its turn (3)"
+    )
+    parser.add_argument("--seconds", type=_seconds, default=3, help="of timed steps in a turn (3)")
     parser.add_argument(
         "--save", metavar="DIR", type=Path, help="also write tables and pictures into DIR"
     )
@@ -61,8 +66,25 @@ def _configs(text):
     return names
 
 
+def _count(text):
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
 def save(folder, name, threads, results, text):
     """The table into ``folder/benchmarks.md``, where its command stands, and the picture beside."""
+    folder.mkdir(parents=True, exist_ok=True)
     if name in PICTURES:
         from tinygrad_attn.viz import save_picture
 

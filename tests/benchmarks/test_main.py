@@ -12,6 +12,7 @@ def test_a_step_is_measured_printed_and_saved(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(step.CONFIGS, "S", TINY)
     monkeypatch.setattr(step, "installed", lambda threads: ["ours", "by hand"])
     flags = ["--only", "step", "--configs", "S", "--rounds", "1", "--seconds", "0"]
+    tmp_path /= "made"
     command.main([*flags, "--save", str(tmp_path)])
     printed = capsys.readouterr().out
     assert printed.startswith("## A training step\n")
@@ -36,7 +37,14 @@ def test_a_refusal_ends_the_command(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [(["--only", "nothing"], "'step'"), (["--configs", "S,Z"], "'Z' is none of S,A,C,D")],
+    [
+        (["--only", "nothing"], "'step'"),
+        (["--configs", "S,Z"], "'Z' is none of S,A,C,D"),
+        (["--threads", "0"], "'0' is no whole number of at least 1"),
+        (["--rounds", "-1"], "'-1' is no whole number of at least 1"),
+        (["--seconds", "-1"], "'-1' is no number of seconds"),
+        (["--seconds", "soon"], "'soon' is no number of seconds"),
+    ],
 )
 def test_a_wrong_flag_says_what_there_is(flags, words, capsys):
     with pytest.raises(SystemExit):

@@ -168,3 +168,21 @@ def test_the_same_run_twice_is_the_same_to_the_last_bit():
         )
 
     assert run() == run()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [(1.0, "a float"), (None, "a NoneType"), ((1.0, 2), "a float"), ((1, 2, 3), "3 things")],
+)
+def test_a_loss_that_is_no_tensor(result, words, workers):
+    model = Point(0.0)
+    optimizer, batch = SGD(model.parameters(), lr=0.1), np.zeros((2, 1))
+    with pytest.raises(DataError, match=f"loss returned {words}; it must return a scalar tensor"):
+        train(model, optimizer, lambda *_: result, 1, batch=lambda step: batch, workers=workers)
+
+
+def test_a_loss_of_the_step_alone_that_is_no_tensor():
+    model = Point(0.0)
+    with pytest.raises(DataError, match="loss returned a float"):
+        train(model, SGD(model.parameters(), lr=0.1), lambda step: 1.0, 1)

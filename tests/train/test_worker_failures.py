@@ -46,6 +46,12 @@ def dies(how, model, x):
     return square(model, x)
 
 
+def starts_workers(model, x):
+    if in_worker():
+        run(square, METHODS[0], 2)
+    return square(model, x)
+
+
 def leave():
     os._exit(7)
 
@@ -75,6 +81,10 @@ def test_a_worker_that_raises_ends_the_run_with_its_traceback(method, workers):
     assert f"of {workers} raised\n\nTraceback (most recent call last):" in message
     assert "in raises\n    raise LookupError(" in message
     assert message.endswith("LookupError: a table is missing\n")
+
+
+def test_a_worker_may_start_no_workers():
+    assert "this process is itself a worker" in after(starts_workers, METHODS[0], 2)
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,13 @@ class Local(SharedMemoryRank):
     def start(self, function: Callable, **arguments) -> None:
         """Start the other ranks, each to call ``function(communicator, **arguments)``.
 
-        Raises: DataError where they are spawned and an argument cannot be pickled; it says which.
+        Raises: DataError where they are spawned and an argument cannot be pickled; it says which;
+        and in a process that is a worker itself, since those may start none.
         """
+        if multiprocessing.current_process().daemon:
+            raise DataError(
+                "train: this process is itself a worker, and may start none; use workers=1 here"
+            )
         context = multiprocessing.get_context(self.start_method)
         forks = self.start_method == "fork"
         task = (function, arguments) if forks else _pickled(function, arguments)

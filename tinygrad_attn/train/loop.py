@@ -20,7 +20,7 @@ from ..optim import clip_grad_norm_
 from .communicator import Alone
 from .local import Local
 from .progress import Progress
-from .replica import Replica, draw_apart
+from .replica import Replica, check_loss, draw_apart
 
 __all__ = ["train"]
 
@@ -63,7 +63,8 @@ def train(
             too.
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
-    Raises: DataError for a negative number of steps, or workers without a batch to share;
+    Raises: DataError for a negative number of steps, workers without a batch to share or started
+    by a worker, or a loss that is no tensor;
     NonFiniteError where the loss is no longer a number, which it never becomes again; WorkerError
     where another process failed.
 
@@ -152,7 +153,7 @@ def _gradients(model, loss, batch, steps, workers, start_method):
 
 
 def _backward(value):
-    value.backward()
+    check_loss(value).backward()
     return value
 
 

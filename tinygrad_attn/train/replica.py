@@ -24,7 +24,7 @@ from ..errors import DataError
 from ..ops.random import default_generator
 from .communicator import Communicator
 
-__all__ = ["Replica", "draw_apart"]
+__all__ = ["Replica", "check_loss", "draw_apart"]
 
 _LINE = 64  # bytes: where a parameter begins, as the processor's caches are divided
 
@@ -74,7 +74,8 @@ class Replica:
     def backward(self, step: int) -> Tensor:
         """The loss of the step's whole batch; on rank 0 the parameters then have its gradient.
 
-        Raises: DataError for a batch without rows, or whose arrays have different numbers of them.
+        Raises: DataError for a batch without rows, or whose arrays have different numbers of them,
+        and for a loss that is no tensor.
         """
         arrays = _arrays(self.batch(step), step)
         if self.communicator.size == 1:
@@ -97,7 +98,13 @@ class Replica:
     def _loss(self, arrays):
         """(the loss of these rows, what it weighs), which is their number unless the loss says."""
         result = self.loss(self.model, *arrays)
-        return result if isinstance(result, tuple) else (result, len(arrays[0]))
+        pair = result if isinstance(result, tuple) else (result, len(arrays[0]))
+        if len(pair) != 2:
+            raise DataError(
+                f"train: loss returned {len(pair)} things; it must return a scalar tensor, or "
+                "(that, what it weighs)"
+            )
+        return check_loss(pair[0]), pair[1]
 
     def _take_weights(self):
         """From here on every rank has the weights of rank 0."""
@@ -135,6 +142,16 @@ class Replica:
                     gradient = mean[part].reshape(p.shape).astype(p.dtype, copy=False)
                     p.node.grad = Tensor(gradient)
         return Tensor(np.asarray(value / weight))
+
+
+def check_loss(value):
+    """The value of a loss function, which must be a tensor."""
+    if not isinstance(value, Tensor):
+        raise DataError(
+            f"train: loss returned a {type(value).__name__}; it must return a scalar tensor, "
+            "computed from the model's parameters"
+        )
+    return value
 
 
 def _starts(sizes, step):

@@ -95,6 +95,7 @@ def test_weights_divide_the_mean_too():
         (([[0.0, 1.0]], [True]), ta.DTypeError, "classes are integers"),
         (([[0, 1]], [0]), ta.DTypeError, "logits are int64"),
         (([[0.0, 1.0]], [[0.5, 0.5, 0.0]]), ta.ShapeError, "one number for each logit"),
+        (([[], []], [0, 0]), ta.ShapeError, "logits are (2, 0), with no classes on axis 1"),
     ],
 )
 def test_what_is_refused(arguments, error, words):

@@ -52,9 +52,10 @@ class Reach:
         """(a column with no closed pairs before it, bits of the columns from there on)."""
         if not self.is_limited:
             return 0, None
-        if self._latest is None or self._latest[0] != (rows, columns):
-            self._latest = (rows, columns), self._allowed(rows, columns)
-        return self._latest[1]
+        latest = self._latest  # another thread may walk back too, and replace it
+        if latest is None or latest[0] != (rows, columns):
+            latest = self._latest = (rows, columns), self._allowed(rows, columns)
+        return latest[1]
 
     def _allowed(self, rows, columns):
         start = columns.start

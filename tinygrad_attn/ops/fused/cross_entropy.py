@@ -119,6 +119,11 @@ def cross_entropy(
     whole_number("cross_entropy", "ignore_index", ignore_index)
     axis = normalize_axis("cross_entropy", axis, logits)
     classes = logits.shape[axis]
+    if not classes:
+        raise ShapeError(
+            f"cross_entropy: logits are {tuple(logits.shape)}, with no classes on axis {axis}; "
+            "there must be at least one"
+        )
     if weight is not None:
         weight = as_tensors("cross_entropy", logits=logits, weight=weight)[1]
         if tuple(weight.shape) != (classes,):
