@@ -17,9 +17,9 @@ unnormalised eˢ serves:
 
     dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
 
-It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, and masks
-or biases over several batch axes are rare, and of nothing there is nothing to compute: such calls
-are declined (``NotImplemented``), and the portable kernel takes them.
+It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, masks or
+biases over several batch axes, and arrays without elements are rare: calls with them are declined
+(``NotImplemented``), and the portable kernel takes them.
 """
 
 import math
