@@ -7,7 +7,8 @@ needs no luck in the order of its threads. It says nothing about speed.
 
 A launch holds its arguments to what the kernel declares, which CuPy does not: an array must have
 the element type of its pointer, a number must be a NumPy scalar of the very type. ``np.uintp(0)``
-is a null pointer, a record (``np.void``) a struct by value.
+is a null pointer. A struct by value is an array of one record: CuPy does take the record itself
+(``np.void``), but copies it into 32 bytes, whatever its size.
 
 Of a kernel it asks: ``extern "C" __global__ void name(...)`` written out, no macro; dynamic shared
 memory declared as ``extern __shared__ T name[];``; inline PTX and what else g++ cannot read under
@@ -143,7 +144,9 @@ class RawKernel:
             return np.array(start, np.uintp), end - start
         if parameter[0] in "pc" and isinstance(arg, np.uintp) and arg == 0:
             return np.array(arg), -1
-        kind = getattr(arg, "dtype", np.dtype(object)).kind.replace("V", "s")  # a struct, by value
+        if isinstance(arg, np.ndarray) and arg.size == 1 and parameter == f"s{arg.itemsize}":
+            return arg, -1  # a struct
+        kind = getattr(arg, "dtype", np.dtype(object)).kind
         if not isinstance(arg, np.generic) or f"{kind}{arg.itemsize}" != parameter:
             self._refuse(f"argument {i} is a {type(arg).__name__}, its parameter is {parameter}")
         return np.array(arg), -1
