@@ -124,7 +124,7 @@ __device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const Open& ope
     for (int column = 0; column < COLUMNS; ++column)
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
-            unsigned bits = __shfl_sync(~0u, open.bits[m], column % 8 / 2, 4);  // whose column it is
+            unsigned bits = __shfl_sync(~0u, open.bits[m], column % 8 / 2, 4);  // of whose it is
             bits >>= column / 8 * 4 + column % 2;
 #pragma unroll
             for (int n = 0; n < W / 8; ++n)
