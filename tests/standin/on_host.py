@@ -7,7 +7,8 @@ needs no luck in the order of its threads. It says nothing about speed.
 
 A launch holds its arguments to what the kernel declares, which CuPy does not: an array must have
 the element type of its pointer, a number must be a NumPy scalar of the very type. ``np.uintp(0)``
-is a null pointer, a record (``np.void``) a struct by value.
+is a null pointer, an array of one record a struct by value; so is the record itself (``np.void``),
+if it is small: CuPy copies that into 32 bytes, whatever its size.
 
 Of a kernel it asks: ``extern "C" __global__ void name(...)`` written out, no macro; dynamic shared
 memory declared as ``extern __shared__ T name[];``; inline PTX and what else g++ cannot read under
@@ -146,7 +147,11 @@ class RawKernel:
             return np.array(start, np.uintp), end - start
         if parameter[0] in "pc" and isinstance(arg, np.uintp) and arg == 0:
             return np.array(arg), -1
-        kind = getattr(arg, "dtype", np.dtype(object)).kind.replace("V", "s")  # a struct, by value
+        if isinstance(arg, np.ndarray) and arg.size == 1 and parameter == f"s{arg.itemsize}":
+            return arg, -1  # a struct
+        kind = getattr(arg, "dtype", np.dtype(object)).kind.replace("V", "s")
+        if kind == "s" and arg.itemsize >= 32:
+            self._refuse(f"argument {i} is a record of {arg.itemsize} bytes; make it an array")
         if not isinstance(arg, np.generic) or f"{kind}{arg.itemsize}" != parameter:
             self._refuse(f"argument {i} is a {type(arg).__name__}, its parameter is {parameter}")
         return np.array(arg), -1

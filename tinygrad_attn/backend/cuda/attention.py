@@ -130,10 +130,16 @@ def _shared_limit(xp, device):
 
 
 @cache
+def _module(xp, plan):
+    """The kernels of one direction, compiled when one is first launched."""
+    code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
+    return xp.RawModule(code=code, options=plan.options)
+
+
+@cache
 def _kernel(xp, device, name, plan, shared_bytes):
     """A kernel as compiled by a plan, for one device."""
-    code = source("attention_backward.cu" if plan.backward else "attention_forward.cu")
-    kernel = xp.RawModule(code=code, options=plan.options).get_function(name)
+    kernel = _module(xp, plan).get_function(name)
     if shared_bytes > 48 * 1024:  # more than that is to be asked for
         kernel.max_dynamic_shared_size_bytes = shared_bytes
     return kernel
@@ -245,7 +251,7 @@ class _Call:
     def _launch(self, name, plan, heads, length, args):
         """Launch a kernel whose blocks have rows of ``length``, in so many heads."""
         grid = (-(-length // plan.rows), heads, self.q.shape[0])
-        _launch(self.xp, name, plan, grid, (*args, self.problem[()]), plan.shared_bytes)
+        _launch(self.xp, name, plan, grid, (*args, self.problem), plan.shared_bytes)
 
     def forward(self):
         """y in the shape of the call; what the way back needs of each row stays here."""
@@ -265,7 +271,7 @@ class _Call:
         if not self._see_alignment(q, k, v, g):
             plan = Plan.make(plan.arithmetic, *plan[1:3], general=True, backward=True)
         delta = xp.empty(q.shape[:3], dtype=dtypes.float32)
-        args = (g, self.y, delta, self.problem[()])
+        args = (g, self.y, delta, self.problem)
         _launch(xp, "attention_delta", plan, (-(-delta.size // 4),), args)
         inputs = (q, k, v, g, self.bias, self.mask, *self.positions, self.log_total, delta)
         gq = gk = gv = gbias = gsinks = None

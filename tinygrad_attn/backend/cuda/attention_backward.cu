@@ -10,6 +10,7 @@
 constexpr int KEY_BYTES = COLUMNS * Tile<WIDTH>::row_bytes;
 constexpr int STAGE_BYTES =
     KEY_BYTES + COLUMNS * Tile<WIDTH_V>::row_bytes + 2 * COLUMNS * int(sizeof(float));
+static_assert(2 * COLUMNS <= THREADS, "a thread copies one logarithm, or one δ, of a tile");
 
 // From scores and g·vᵀ, in place, to the weights that met the values and the gradient of scores.
 // ``ends(m, n, i)`` gives the logarithm of the row's sum, and δ, of a pair's query.
@@ -45,7 +46,8 @@ attention_delta(const scalar* g, const scalar* y, float* delta, const Problem p)
     const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
     const long long head = row / p.queries;
     if (head >= (long long)p.batch * p.heads) return;
-    const scalar* mine = head_of(g, p.g, head / p.heads, head % p.heads) + row % p.queries * p.g.row;
+    const scalar* mine = head_of(g, p.g, head / p.heads, head % p.heads);
+    mine += row % p.queries * p.g.row;
     float sum = 0;
     for (int i = lane(); i < p.width_v; i += 32)
         sum += to_float(mine[i]) * to_float(y[row * p.width_v + i]);
@@ -63,7 +65,7 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
     extern __shared__ __align__(16) char memory[];
     const int batch = blockIdx.z, head = blockIdx.y, index = batch * p.heads + head;
     const int key_head = head / (p.heads / p.key_heads);
-    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // causal: those with most keys come first
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // the last have most keys to visit
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> queries{memory};
     const Tile<WIDTH_V> gradients{memory + ROWS * queries.row_bytes};
@@ -132,7 +134,7 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
                         scalar* gk, scalar* gv, const Problem p) {
     extern __shared__ __align__(16) char memory[];
     const int batch = blockIdx.z, key_head = blockIdx.y, group = p.heads / p.key_heads;
-    const int first = blockIdx.x * ROWS;  // causal: those with most queries come first
+    const int first = blockIdx.x * ROWS;  // the first have most queries to visit
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> keys{memory};
     const Tile<WIDTH_V> values{memory + ROWS * keys.row_bytes};
@@ -182,7 +184,10 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
         const Tile<WIDTH_V> gradients{stage + KEY_BYTES};
         const Pairs pairs = pairs_of(head);
         const bool some_closed = reach.has_edge(tile);
-        if (some_closed) settle(sum, queries, pairs, row, column), settle(sum_v, gradients, pairs, row, column);
+        if (some_closed) {
+            settle(sum, queries, pairs, row, column);
+            settle(sum_v, gradients, pairs, row, column);
+        }
 
         const float* ends = (const float*)(stage + STAGE_BYTES) - 2 * COLUMNS;
         float s[BANDS][PIECES][4] = {}, gs[BANDS][PIECES][4] = {};

@@ -3,15 +3,17 @@
 // Each block of threads has ROWS queries of one head. The keys come by in tiles, the next of them
 // copied while this one is computed with. Each row keeps its largest score, the sum of
 // exponentials, and the sum of values, both relative to that score: the online softmax. Scores
-// count in powers of two, which the hardware computes faster. What remains of a row is the logarithm
-// of its sum; from it the way back computes every weight again.
+// count in powers of two, which the hardware computes faster. What remains of a row is the
+// logarithm of its sum; from it the way back computes every weight again.
 //
 // Reference: Dao, "FlashAttention-2", arXiv:2307.08691.
 #include "pairs.cuh"
 
 constexpr int KEY_BYTES = COLUMNS * Tile<WIDTH>::row_bytes;
 constexpr int STAGE_BYTES = KEY_BYTES + COLUMNS * Tile<WIDTH_V>::row_bytes;
-constexpr bool STAYS = !GENERAL && WIDTH <= 64 && ARITHMETIC >= FLOAT16;  // there are registers for the queries all along
+
+// Whether there are registers enough to keep the queries in, all along.
+constexpr bool STAYS = !GENERAL && WIDTH <= 64 && ARITHMETIC >= FLOAT16;
 
 // A tile of weights from scores, and what was summed so far scaled down to the new largest score.
 __device__ inline void soften(float (&s)[BANDS][PIECES][4], float (&mixed)[BANDS][WIDTH_V / 8][4],
@@ -49,7 +51,7 @@ attention_forward(const scalar* q, const scalar* k, const scalar* v, const float
     extern __shared__ __align__(16) char memory[];
     const int batch = blockIdx.z, head = blockIdx.y, index = batch * p.heads + head;
     const int key_head = head / (p.heads / p.key_heads);
-    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // causal: those with most keys come first
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS;  // the last have most keys to visit
     const int row = first + threadIdx.x / 32 * 16 * BANDS;
     const Tile<WIDTH> queries{memory};
     char* const stages = memory + ROWS * queries.row_bytes;
@@ -72,7 +74,7 @@ attention_forward(const scalar* q, const scalar* k, const scalar* v, const float
     float mixed[BANDS][WIDTH_V / 8][4] = {}, top[BANDS][2], total[BANDS][2] = {};
 #pragma unroll
     for (int m = 0; m < BANDS; ++m) top[m][0] = top[m][1] = -INFINITE;
-    cp_async_wait_all();
+    cp_async_wait_all();  // for the queries
     __syncthreads();
     const Rows<WIDTH, STAYS> mine(queries, row - first);
     for (int tile = reach.begin; tile < reach.end; ++tile) {

@@ -1,4 +1,4 @@
-// Tiles of numbers in shared memory, and their products, spread over a warp.
+// Tiles of numbers in shared memory, and what a warp keeps of a product of two of them.
 //
 // A block of threads keeps ROWS rows and lets the columns come by in tiles. What is spread over the
 // warp is c[band][piece][4], where a band has 16 rows and a piece 8 columns; see warp.cuh.
@@ -124,7 +124,7 @@ __device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const Open& ope
     for (int column = 0; column < COLUMNS; ++column)
 #pragma unroll
         for (int m = 0; m < BANDS; ++m) {
-            unsigned bits = __shfl_sync(~0u, open.bits[m], column % 8 / 2, 4);  // who has this column
+            unsigned bits = __shfl_sync(~0u, open.bits[m], column % 8 / 2, 4);  // of whose it is
             bits >>= column / 8 * 4 + column % 2;
 #pragma unroll
             for (int n = 0; n < W / 8; ++n)

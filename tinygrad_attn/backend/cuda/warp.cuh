@@ -31,7 +31,7 @@ typedef float scalar;
 typedef Half scalar;
 #endif
 
-constexpr float INFINITE = __builtin_huge_valf();
+#define INFINITE __int_as_float(0x7f800000)  // NVRTC knows no other name for it
 
 __device__ inline int lane() { return threadIdx.x % 32; }
 
