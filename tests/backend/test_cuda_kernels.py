@@ -166,10 +166,14 @@ def test_kernels_decline_complex_numbers(name):
     x = np.ones((2, 2), "complex128")
     given = {"surprise": (x, x, x), "embedding": (np.ones(2, int), x), "swiglu": (x, x)}
     given |= {"linear": (x, x)}
+    given |= dict.fromkeys(("dense_attention", "tiled_attention"), (x[None],) * 3 + (None,) * 5)
     options = inspect.signature(BACKEND.kernels[name]).parameters
     options = {
         key: None
-        for key in (*EACH, *"axis eps axes smoothing drop needs".split())
+        for key in (
+            *EACH,
+            *"axis eps axes smoothing drop needs causal window scale softcap".split(),
+        )
         if key in options
     }
     assert kernel(name, *given.get(name, (x,)), **options) is NotImplemented

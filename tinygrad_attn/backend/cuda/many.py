@@ -46,7 +46,7 @@ def launch_over(file, name, dtype, xp, rows, blocks, arrays, numbers=(), most=No
     run((grid,), (BLOCK,), (table, *sizes, *arrays, *scalars(dtype, numbers)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)  # of a step: those of the norm, the scaling and the optimizer
 def _sent(xp, device, rows):
     """The table on the device. It is sent without waiting, and again only when anything moved."""
     return xp.array(np.array(rows, np.int64))
