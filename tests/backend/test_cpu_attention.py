@@ -232,3 +232,20 @@ def test_positions_of_any_integer_type(dtype, path):
     at = at.astype(dtype)
     found = attend(q, k, k, q_positions=at, k_positions=at, **options)
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@np.errstate(invalid="ignore")  # ∞ − ∞, in the spec
+def test_an_infinite_query_is_what_the_spec_makes_of_it(sign):
+    """One that holds −∞ may find all of its scores −∞, and then attends nothing."""
+    rng = np.random.default_rng(0)
+    q, k, v = (np.abs(rng.standard_normal((1, 2, 5, 3))).astype("float32") for _ in range(3))
+    q[0, 1, 2, 0] = sign * np.inf
+    tensors = [ta.tensor(x) for x in (q, k, v)]
+    for causal in (False, True):
+        found, expected = (
+            ta.scaled_dot_product_attention(*tensors, causal=causal, path=path).numpy()
+            for path in ("dense", "spec")
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert (found[0, 1, 2] == 0).all() if sign < 0 else np.isnan(found[0, 1, 2]).all()

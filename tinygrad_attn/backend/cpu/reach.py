@@ -82,6 +82,7 @@ class Scores:
         (self.q, self.bad_q), (self.k, self.bad_k), (self.v, self.bad_v) = (
             _without_nan(self.by_head(x)) for x in (q, k, v)
         )
+        self.given_q = self.by_head(q)
         self.shape = (*self.q.shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
         full = (*q.shape[:-1], k.shape[-2])
@@ -190,10 +191,15 @@ class Block:
     def _spoil(self, e):
         """NaN in all open pairs of a query that is not finite, or may attend a key that is not.
 
-        An infinity in q or k counts as NaN, even where it would make all scores of a row −∞."""
+        But an infinity in a query may make all of its scores −∞, and then it attends nothing.
+        """
         bad_q, bad_k = self.scores.bad_q, self.scores.bad_k
         if bad_q is not None:
-            e[bad_q[self.queries].any(axis=-1, keepdims=True) & self.open_pairs()] = math.nan
+            open_pairs = self.open_pairs() & bad_q[self.queries].any(axis=-1, keepdims=True)
+            s = (self.scores.given_q[self.queries] * self.scores.scale) @ self.k.swapaxes(-1, -2)
+            is_shut = np.where(open_pairs, s == -math.inf, True).all(axis=-1, keepdims=True)
+            e[open_pairs] = math.nan
+            e[open_pairs & is_shut] = 0
         if bad_k is not None:
             bad = bad_k[self.keys].any(axis=-1, keepdims=True)
             e[(self.open_pairs() @ bad) & self.open_pairs()] = math.nan
