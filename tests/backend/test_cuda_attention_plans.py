@@ -76,6 +76,15 @@ def test_registers_are_enough_for_every_plan(plan, architecture, tmp_path):
     check(plan, architecture, tmp_path)
 
 
+@pytest.mark.skipif(not HAS_NVRTC, reason="CuPy is not installed")
+def test_cupy_has_what_the_loader_asks():
+    from cupy.cuda import Device, runtime
+
+    assert hasattr(runtime, "cudaDevAttrMaxSharedMemoryPerBlockOptin")
+    assert "`cudaDevAttr` has been trimmed" in Device.attributes.__doc__
+    assert "compute_capability" in dir(Device)
+
+
 def test_shared_memory_is_what_the_gpus_of_data_centres_have():
     assert max(plan.shared_bytes for plan in MANY) <= 163 * 1024  # an A100
     halves = [plan for plan in MANY if plan.arithmetic.endswith("16")]
