@@ -59,6 +59,17 @@ def arithmetic(request):
     precision.set_matmul_precision(before)
 
 
+@pytest.fixture(autouse=True)
+def exact(request):
+    """Whoever does not ask for ``arithmetic`` gets the default, whichever others ran before."""
+    if "arithmetic" in request.fixturenames:
+        yield
+        return
+    before = precision.set_matmul_precision("highest")
+    yield
+    precision.set_matmul_precision(before)
+
+
 def each(*names):
     return pytest.mark.parametrize("arithmetic", names, indirect=True)
 
