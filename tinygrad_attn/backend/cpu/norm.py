@@ -66,21 +66,27 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     for_row_blocks(forward, len(rows), width)
 
     def backward(g):
-        g = np.ascontiguousarray(g).reshape(rows.shape)
-        gx = np.empty_like(g) if needs[0] else None
-        sums = np.zeros((2, width), g.dtype)  # the gradients of weight and bias
-
-        def go_back(part):
-            parts = g[part], rows[part], means[part], scales[part]
-            to = None if gx is None else gx[part]
-            if part.start in by_long_way or not _backward(*parts, spread, is_centred, to, sums):
-                _backward_centred(*parts, affine[0], is_centred, to, sums)
-
-        for_row_blocks(go_back, len(g), width)
-        found = zip((gx, *sums), (x, weight, bias), needs)
-        return tuple([grad.reshape(like.shape) if need else None for grad, like, need in found])
+        g, given = np.ascontiguousarray(g).reshape(rows.shape), (rows, means, scales)
+        found = _go_back(g, given, spread, by_long_way, is_centred, needs[0])
+        shaped = zip(found, (x, weight, bias), needs)
+        return tuple([grad.reshape(like.shape) if need else None for grad, like, need in shaped])
 
     return y.reshape(x.shape), backward
+
+
+def _go_back(g, given, spread, by_long_way, is_centred, is_wanted):
+    """The gradients of the rows, if that is wanted, of the weight and of the bias."""
+    gx = np.empty_like(g) if is_wanted else None
+    sums = np.zeros((2, g.shape[1]), g.dtype)
+
+    def compute(part):
+        parts = [g[part], *(array[part] for array in given)]
+        to = None if gx is None else gx[part]
+        if part.start in by_long_way or not _backward(*parts, spread, is_centred, to, sums):
+            _backward_centred(*parts, spread[0], is_centred, to, sums)
+
+    for_row_blocks(compute, *g.shape)
+    return gx, *sums
 
 
 def _backward(g, x, mean, scale, spread, is_centred, to, sums):
