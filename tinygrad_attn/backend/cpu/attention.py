@@ -77,7 +77,7 @@ def attention(
         kept.append(found if is_kept else None)
         inverses.append(inverse)
     likes = (q, k, v, bias)
-    return y, lambda g: _backward(scores, likes, g, y, kept, inverses, needs)
+    return y, lambda g, into=None: _backward(scores, likes, g, y, kept, inverses, needs)
 
 
 def _backward(scores, likes, g, y, kept, inverses, needs):
