@@ -86,7 +86,7 @@ def attention(
         inverses.append(None if is_short else inverse)
     scores.k_across = None
     likes = (q, k, v, bias)
-    return y, lambda g: _backward(scores, likes, g, y, kept, inverses, needs)
+    return y, lambda g, into=None: _backward(scores, likes, g, y, kept, inverses, needs)
 
 
 def _backward(scores, likes, g, y, kept, inverses, needs):
