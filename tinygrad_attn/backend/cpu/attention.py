@@ -77,12 +77,21 @@ def attention(
         kept.append(found if is_kept else None)
         inverses.append(inverse)
     likes = (q, k, v, bias)
-    return y, lambda g, into=None: _backward(scores, likes, g, y, kept, inverses, needs)
+
+    def backward(g, into=None):
+        places = [_like(x, x.shape) if need else None for x, need in zip(likes, needs)]
+        if into is not None and q.ndim <= 4:  # beyond that, what is by head is no view
+            places[:3] = into
+        return _backward(scores, places, g, y, kept, inverses, needs)
+
+    return y, backward
 
 
-def _backward(scores, likes, g, y, kept, inverses, needs):
-    """The gradients of q, k, v and bias, and None for the sinks."""
-    grads = [_like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)]
+def _backward(scores, grads, g, y, kept, inverses, needs):
+    """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
+    for x in grads:
+        if x is not None:
+            x[...] = 0
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
     g, y, v = scores.by_head(g), scores.by_head(y), scores.v
     largest = np.vecdot(v, v).max()
@@ -112,6 +121,6 @@ def _backward(scores, likes, g, y, kept, inverses, needs):
     return (*grads, None)
 
 
-def _like(x, shape, make=np.empty_like):
+def _like(x, shape):
     """A new array laid out in memory as x is, so that joining heads again copies nothing."""
-    return make(x, shape=shape, order="K" if x.ndim <= 4 else "C")
+    return np.empty_like(x, shape=shape, order="K" if x.ndim <= 4 else "C")
