@@ -86,12 +86,21 @@ def attention(
         inverses.append(None if is_short else inverse)
     scores.k_across = None
     likes = (q, k, v, bias)
-    return y, lambda g, into=None: _backward(scores, likes, g, y, kept, inverses, needs)
+
+    def backward(g, into=None):
+        places = [_like(x, x.shape) if need else None for x, need in zip(likes, needs)]
+        if into is not None and q.ndim <= 4:  # beyond that, what is by head is no view
+            places[:3] = into
+        return _backward(scores, places, g, y, kept, inverses, needs)
+
+    return y, backward
 
 
-def _backward(scores, likes, g, y, kept, inverses, needs):
-    """The gradients of q, k, v and bias, and None for the sinks."""
-    grads = [_like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)]
+def _backward(scores, grads, g, y, kept, inverses, needs):
+    """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
+    for x in grads:
+        if x is not None:
+            x[...] = 0
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
     g, y = scores.by_head(g), scores.by_head(y)
     scale = g.dtype.type(1 if needs[3] else scores.scale)  # of dS; a bias wants it unscaled
@@ -127,6 +136,6 @@ def _backward(scores, likes, g, y, kept, inverses, needs):
     return (*grads, None)
 
 
-def _like(x, shape, make=np.empty_like):
+def _like(x, shape):
     """A new array laid out in memory as x is, so that joining heads again copies nothing."""
-    return make(x, shape=shape, order="K" if x.ndim <= 4 else "C")
+    return np.empty_like(x, shape=shape, order="K" if x.ndim <= 4 else "C")
