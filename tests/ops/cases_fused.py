@@ -46,6 +46,20 @@ def linear_shapes(draw):
 
 
 @st.composite
+def linear_and_residual_shapes(draw):
+    """x (..., in), weight (out, in), bias (out,), residual (..., out)."""
+    x, weight, bias = draw(linear_shapes())
+    return x, weight, bias, (*x[:-1], *bias)
+
+
+@st.composite
+def packed_shapes(draw):
+    """qkv (B, T, (4 + 2·2)·E), a bias (H, T, T) and sinks (H,), with H = 4 and Hk = 2."""
+    batch, length, width = (draw(st.integers(*ends)) for ends in ((0, 2), (0, 3), (1, 2)))
+    return (batch, length, 8 * width), (4, length, length), (4,)
+
+
+@st.composite
 def attention_shapes(draw):
     """q (B, H, T, E), k (B, Hk, S, E), v (B, Hk, S, Ev)."""
     batch, groups, heads = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
@@ -72,6 +86,20 @@ def attend_biased(path):
         return ta.scaled_dot_product_attention(q, k, v, path=path, **options)
 
     return attend
+
+
+def attend_packed(path):
+    def attend(qkv, bias, sinks):
+        options = {"bias": bias, "sinks": sinks, "causal": True}
+        return ta.packed_attention(qkv, 4, 2, path=path, **options)
+
+    return attend
+
+
+def linear_and_all(x, weight, bias, residual):
+    """With everything that can come after the product."""
+    options = {"activation": "gelu", "dropout": 0.4, "generator": ta.Generator(3)}
+    return ta.linear(x, weight, bias, residual=residual, **options)
 
 
 def dropped(x):
@@ -124,6 +152,14 @@ ORDER_2 = [
         lambda x, w, b: x @ w.T,
         shapes=linear_shapes(),
     ),
+    Case("linear and all", linear_and_all, (ANY,) * 4, shapes=linear_and_residual_shapes()),
+    Case(
+        "linear, silu",
+        lambda x, w, b: ta.linear(x, w, b, activation="silu"),
+        (ANY, ANY, ANY),
+        lambda x, w, b: (x @ w.T + b) / (1 + np.exp(-(x @ w.T + b))),
+        shapes=linear_shapes(),
+    ),
     Case(
         "embedding",
         looked_up,
@@ -142,6 +178,8 @@ ORDER_2 = [
         (ANY,) * 3,
         shapes=attention_shapes(),
     ),
+    Case("attention, packed", attend_packed(None), (ANY,) * 3, shapes=packed_shapes()),
+    Case("attention, packed, tiled", attend_packed("tiled"), (ANY,) * 3, shapes=packed_shapes()),
     Case("attention, tiled", attend("tiled"), (ANY,) * 3, shapes=attention_shapes()),
     Case("attention, dense, biased", attend_biased("dense"), (ANY,) * 5, shapes=biased_shapes()),
     Case("attention, tiled, biased", attend_biased("tiled"), (ANY,) * 5, shapes=biased_shapes()),

@@ -187,7 +187,11 @@ class GPT(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention moves information between tokens, the mlp works on each token alone."""
+    """One layer: attention moves information between tokens, the mlp works on each token alone.
+
+    Both are handed the residual, x, and return it with what they found added: their last product
+    can do that on the way.
+    """
 
     def __init__(self, config: GPTConfig):
         self.norm1 = nn.LayerNorm(config.n_embd, bias=config.bias)
