@@ -7,6 +7,7 @@ import numpy as np
 from ..base import Backend
 from .adam import adam
 from .attention import attention
+from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .erf import erf, erfc
 from .gates import gelu, gelu_tanh, silu, swiglu
@@ -31,7 +32,9 @@ class CpuBackend(Backend):
         "gelu_tanh": gelu_tanh,
         "layer_norm": layer_norm,
         "log_softmax": log_softmax,
+        "norm2": norm2,
         "rms_norm": rms_norm,
+        "scale_all": scale_all,
         "silu": silu,
         "softmax": softmax,
         "surprise": surprise,
