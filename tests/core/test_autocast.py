@@ -112,8 +112,11 @@ def test_a_dtype_that_is_none_of_16_bits(wrong):
 
 def test_bfloat16_without_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr(dtypes, "bfloat16", None)
-    with pytest.raises(DTypeError, match="needs the package ml_dtypes"):
+    needs = r"bfloat16 needs the package ml_dtypes; pip install 'tinygrad-attn\[bf16\]'"
+    with pytest.raises(DTypeError, match=f"^autocast: {needs}"):
         ta.autocast("bfloat16")
+    with pytest.raises(DTypeError, match=f"^zeros: {needs}"):
+        ta.zeros(2, dtype="bfloat16")
 
 
 # ---- which dtype ---------------------------------------------------------------------------------
