@@ -49,7 +49,8 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
 
 def _statistics(logits, shares):
     """(the maximum m of each row, ln Σ exp(x − m), Σ shares·(x − m) if there are shares)."""
-    top, log_sum, distance = np.empty((3, len(logits)), logits.dtype)
+    top, log_sum = np.empty((2, len(logits)), logits.dtype)
+    distance = None if shares is None else np.empty_like(top)  # not kept for the way back
 
     def compute(part):
         x = logits[part]
