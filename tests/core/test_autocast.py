@@ -363,6 +363,22 @@ def test_an_overflow_of_a_cast_is_found_where_it_happens():
             loss.backward()
 
 
+def test_a_bias_beyond_float16_is_infinite_as_in_pytorch_and_found():
+    """PyTorch's autocast too casts it in silence: inf, and NaN after the softmax."""
+    x, weight, bias = drawn(3, 4), drawn(2, 4), ta.tensor([1e5, 0.0])
+    with ta.autocast():
+        y = ta.linear(x, weight, bias)
+        assert np.isposinf(y.numpy()[:, 0]).all() and np.isfinite(y.numpy()[:, 1]).all()
+        assert np.isnan(ta.softmax(y, axis=-1).numpy()).all()
+        found = pytest.raises(
+            NonFiniteError, match=r"linear: .* makes an infinity, at index \(0, 0"
+        )
+        with found, ta.detect_anomaly():
+            ta.linear(x, weight, bias)
+        with ta.autocast(enabled=False):
+            assert np.isfinite(ta.linear(x, weight, bias).numpy()).all()
+
+
 def test_attention_maps_are_those_of_the_model_that_computed():
     layer = nn.MultiheadAttention(8, 2)
     with ta.autocast(), ta.capture_attention() as maps:
