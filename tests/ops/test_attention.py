@@ -250,6 +250,33 @@ def test_nan_where_nothing_is_open_changes_no_gradient_of_any_order(path, softca
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("place", ["query", "key", "value"])
+@np.errstate(over="ignore")  # products warn
+def test_what_overflows_where_nothing_is_open_changes_no_gradient_of_any_order(
+    path, softcap, place
+):
+    """The products of 3e38 are infinite, and a weight of 0 times that would be NaN."""
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal((2, 4, 3)).astype("float32") for _ in range(3)]
+    mask = np.ones((4, 4), bool)
+    mask[1] = mask[:, 2] = False
+
+    def run():
+        inputs = [ta.tensor(x, requires_grad=True) for x in arrays]
+        y = attend(*inputs, mask=ta.tensor(mask), softcap=softcap, path=path)
+        plain = ta.grad((y * y).sum(), inputs, retain_graph=True)
+        first = ta.grad((y * y).sum(), inputs, create_graph=True)
+        return [y, *plain, *first, *ta.grad(sum((g * g).sum() for g in first), inputs)]
+
+    clean = run()
+    at = {"query": (0, 1), "key": (1, 2), "value": (2, 2)}[place]
+    arrays[at[0]][:, at[1]] = 3e38
+    for before, after in zip(clean, run(), strict=True):
+        np.testing.assert_allclose(after.numpy(), before.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_values_without_width_can_be_walked_back(path):
     q, k, v = (ta.ones(1, 2, 3, n, requires_grad=True) for n in (4, 4, 0))
     y = attend(q, k, v, path=path)
