@@ -147,6 +147,13 @@ def test_who_attends_whom_by_position(path, queries, keys, causal, window):
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_window_is_any_whole_number(path):
+    q, k, v = (ta.tensor(np.random.default_rng(i).standard_normal((1, 6, 2))) for i in range(3))
+    found, expected = (attend(q, k, v, window=w, path=path) for w in (np.int64(2), 2))
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_sink_takes_its_share_nowhere(path):
     x = ta.zeros(1, 1, 3)
     v = ta.ones(1, 1, 2)
@@ -352,6 +359,7 @@ REFUSED = [
     (lambda: attend(Q, K, K, masks=None), TypeError, "unknown argument 'masks'"),
     (lambda: attend(Q, K, K, window=0), ta.ShapeError, "window is 0"),
     (lambda: attend(Q, K, K, window=1.5), ta.ShapeError, "window is 1.5"),
+    (lambda: attend(Q, K, K, window=True), ta.ShapeError, "window is True"),
     (lambda: attend(Q, K, K, softcap=0.0), ta.ShapeError, "softcap is 0.0"),
     (lambda: attend(Q, K, K, dropout=1.0), ta.ShapeError, "dropout is 1.0"),
     (lambda: attend(Q, K, K, path="fast"), ta.ShapeError, "path is 'fast'"),

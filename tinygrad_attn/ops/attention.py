@@ -6,11 +6,12 @@ whom.
 """
 
 import math
+from contextlib import suppress
 from contextvars import ContextVar
 
 from ..backend import dtypes
 from ..errors import DTypeError, ShapeError
-from .check import as_float, as_tensors, broadcasts_to, number
+from .check import as_float, as_tensors, broadcasts_to, number, whole_number
 from .fused.attention import attention_spec, attention_weights_spec, open_pairs
 from .fused.attention_dense import dense_attention
 from .fused.attention_tiled import tiled_attention
@@ -94,8 +95,7 @@ def scaled_dot_product_attention(
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(number(_HERE, "scale", scale))
     if softcap is not None and not number(_HERE, "softcap", softcap) > 0:
         raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
-    if window is not None and (type(window) is not int or window < 1):
-        raise ShapeError(f"{_HERE}: window is {window!r}; it must be a whole number of at least 1")
+    window = _check_window(window)
     if not 0 <= number(_HERE, "dropout", dropout) < 1:
         raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
     mask, bias = _check_mask(mask, full, q), _check_bias(bias, full, q)
@@ -154,6 +154,14 @@ def _check_shapes(q, k, v):
     if not q.shape[-1]:
         raise ShapeError(f"{_HERE}: {shapes}; the width of q and k must not be 0")
     return (*q.shape[:-1], k.shape[-2])
+
+
+def _check_window(window):
+    """The window as an int, or None."""
+    with suppress(DTypeError):
+        if window is None or whole_number(_HERE, "window", window) >= 1:
+            return window if window is None else int(window)
+    raise ShapeError(f"{_HERE}: window is {window!r}; it must be a whole number of at least 1")
 
 
 def _check_mask(mask, full, q):
