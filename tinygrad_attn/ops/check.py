@@ -24,6 +24,7 @@ __all__ = [
     "normalize_axes",
     "normalize_axis",
     "number",
+    "one_of",
     "probability",
     "rounded",
     "sum_dtype",
@@ -119,6 +120,17 @@ def probability(where, name, value):
     raise ShapeError(f"{where}: {name} is {value}; a probability must be in 0..1")
 
 
+def one_of(where, name, value, choices, error=DTypeError):
+    """``value``, which must be one of these strings. Raises: ``error`` where it is not."""
+    if isinstance(value, str) and value in choices:
+        return value
+    *most, last = [f'"{choice}"' for choice in choices]
+    raise error(f"{where}: {name} is {value!r:.60}; it must be {', '.join(most)} or {last}")
+
+
+_MOST = 2**60  # elements: their bytes are still counted in 64 bits
+
+
 def as_shape(where, shape, free=False, x=None):
     """A tuple of sizes from ``(2, 3)``, ``((2, 3),)`` or ``5``; one may be −1 where ``free``.
 
@@ -134,6 +146,10 @@ def as_shape(where, shape, free=False, x=None):
             allowed = "sizes are not negative" + (", but for one −1" if free else "")
             beside = "" if x is None else f", x is {tuple(x.shape)}"
             raise ShapeError(f"{where}: shape {sizes} has the size {size}{beside}; {allowed}")
+    if math.prod(sizes) >= _MOST or max(sizes, default=0) >= _MOST:
+        raise ShapeError(
+            f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰"
+        )
     return sizes
 
 
