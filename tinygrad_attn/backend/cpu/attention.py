@@ -115,7 +115,7 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
             gs *= keep
         gs -= along * slope
         gs *= e
-        if not math.isfinite(gs.sum()):
+        if not math.isfinite(np.vecdot(part, part).max() * scores.longest_value + along.sum()):
             gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
         if needs[3]:
             block.add_to(grads[3], gs)

@@ -44,28 +44,30 @@ class Reach:
         """(a column with no closed pairs before it, bits of the columns from there on)."""
         if not self.is_limited:
             return 0, None
-        if self.offset is None:
-            return self._allowed(rows, columns)
-        place = rows.start + self.offset - columns.start  # what is as far off looks alike
-        key = place, rows.stop - rows.start, columns.stop - columns.start
-        if key not in self._known:
-            self._known = {**self._known, key: self._allowed(rows, columns)}
-        found = self._known[key]
-        if len(self._known) > FEW:  # long windows have many edges
-            self._known = {}
-        return found
-
-    def _allowed(self, rows, columns):
         start = columns.start
         if self.is_prefix:
             start = max(min(rows.start + self.offset + 1, columns.stop), start)
             if 2 * (start - columns.start) < columns.stop - columns.start:
                 start = columns.start  # a few whole rows are faster than many pieces
-        keys = self.k[..., start : columns.stop]
-        ahead = self.q[..., rows, None] - keys[..., None, :]
+        return start - columns.start, self._bits(rows, slice(start, columns.stop))
+
+    def _bits(self, rows, columns):
+        """All bits where a pair is open, or none. What lies as far apart looks alike."""
+        if self.offset is None:
+            return self._compare(rows, columns)
+        ahead = rows.start + self.offset - columns.start
+        key = ahead, rows.stop - rows.start, columns.stop - columns.start
+        known = self._known  # another thread may replace it
+        if key not in known:
+            known = {} if len(known) == FEW else known
+            self._known = known = {**known, key: self._compare(rows, columns)}
+        return known[key]
+
+    def _compare(self, rows, columns):
+        ahead = self.q[..., rows, None] - self.k[..., None, columns]
         allowed = ahead >= 0 if self.causal else np.ones(ahead.shape, bool)
         if self.window is not None:
             allowed &= np.abs(ahead) < self.window
         if allowed.ndim > 2:  # one row of positions for each sequence, alike for all its heads
             allowed = allowed[:, None, None]
-        return start - columns.start, -allowed.astype(self.bits)
+        return -allowed.astype(self.bits)

@@ -22,9 +22,9 @@ class Scores:
         self.reach, self.scale, self.drop, self.ndim = reach, scale, drop, q.ndim
         self.key_heads = k.shape[-3]
         self.given = [self.by_head(x) for x in (q, k, v)]
-        squares = [np.vecdot(x, x) for x in self.given[:2]]
-        shadows = (*squares, self.given[2])
-        (self.q, self.k, self.v), self.bad = zip(*map(_without_nan, self.given, shadows))
+        found = zip(*map(_without_nan, self.given))
+        (self.q, self.k, self.v), self.bad, squares = found
+        self.longest_value = squares[2].max()
         self.slope = scale if bias is None else 1  # ∂score/∂(q·k), but a bias wants its gradient
         self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
@@ -32,7 +32,7 @@ class Scores:
         self.bias, self.mask = (
             None if x is None else self.by_head(np.broadcast_to(x, full)) for x in (bias, mask)
         )
-        self.is_steep = self._steep(*squares)
+        self.is_steep = self._steep(*squares[:2])
 
     def by_head(self, x):
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
@@ -45,8 +45,6 @@ class Scores:
         """
         if self.bias is not None:
             return np.ones((*self.shape[:-1], 1), bool)
-        if any(bad is not None for bad in self.bad[:2]):
-            q, k = np.vecdot(self.q, self.q), np.vecdot(self.k, self.k)
         if math.sqrt(q.max()) * math.sqrt(k.max()) * abs(self.scale) <= BOUND:
             return None
         q, k = np.sqrt(q) * abs(self.scale), np.sqrt(k)
@@ -231,12 +229,13 @@ def _close(e, open_bits):
     bits &= open_bits
 
 
-def _without_nan(x, shadow):
-    """(x with 0 for what is not finite, where that was, or None for nowhere).
-
-    What is not finite in x is not in the sum of its ``shadow`` either, x itself or its squares.
-    """
-    if math.isfinite(shadow.sum()):
-        return x, None
+def _without_nan(x):
+    """(x with 0 for what is not finite, where that was or None for nowhere, its squared rows)."""
+    squared = np.vecdot(x, x)
+    if math.isfinite(squared.sum()):
+        return x, None, squared
     bad = ~np.isfinite(x)
-    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)
+    if not bad.any():  # a square is too large
+        return x, None, squared
+    x = np.where(bad, 0, x)
+    return x, bad, np.vecdot(x, x)
