@@ -46,10 +46,11 @@ def linear_shapes(draw):
 
 
 @st.composite
-def linear_and_residual_shapes(draw):
-    """x (..., in), weight (out, in), bias (out,), residual (..., out)."""
-    x, weight, bias = draw(linear_shapes())
-    return x, weight, bias, (*x[:-1], *bias)
+def packed_linear_shapes(draw):
+    """x (..., in), three weights (out, in), three biases (out,)."""
+    (shape,) = draw(one_shape(min_dims=1))
+    outs = [draw(st.integers(0, 3)) for _ in range(3)]
+    return (shape, *((out, shape[-1]) for out in outs), *((out,) for out in outs))
 
 
 @st.composite
@@ -96,10 +97,18 @@ def attend_packed(path):
     return attend
 
 
-def linear_and_all(x, weight, bias, residual):
-    """With everything that can come after the product."""
+def packed_linear(x, wq, wk, wv, bq, bk, bv):
+    return ta.packed_linear(x, [wq, wk, wv], [bq, bk, bv])
+
+
+def np_packed_linear(x, *parts):
+    return np.concatenate([x @ w.T + b for w, b in zip(parts[:3], parts[3:])], axis=-1)
+
+
+def linear_and_more(x, weight, bias):
+    """With what can come after the product; the residual is in ``fused/test_linear.py``."""
     options = {"activation": "gelu", "dropout": 0.4, "generator": ta.Generator(3)}
-    return ta.linear(x, weight, bias, residual=residual, **options)
+    return ta.linear(x, weight, bias, **options)
 
 
 def dropped(x):
@@ -152,7 +161,14 @@ ORDER_2 = [
         lambda x, w, b: x @ w.T,
         shapes=linear_shapes(),
     ),
-    Case("linear and all", linear_and_all, (ANY,) * 4, shapes=linear_and_residual_shapes()),
+    Case("linear and more", linear_and_more, (ANY,) * 3, shapes=linear_shapes()),
+    Case(
+        "linear, packed",
+        packed_linear,
+        (ANY,) * 7,
+        np_packed_linear,
+        shapes=packed_linear_shapes(),
+    ),
     Case(
         "linear, silu",
         lambda x, w, b: ta.linear(x, w, b, activation="silu"),
