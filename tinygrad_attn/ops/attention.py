@@ -91,7 +91,8 @@ def scaled_dot_product_attention(
         hint = f"; write {_FOREIGN[name]}" if name in _FOREIGN else ""
         raise TypeError(f"{_HERE}: unknown argument {name!r}{hint}")
     q, k, v = map(as_float, as_tensors(_HERE, q=q, k=k, v=v))
-    full, dtype = _check_shapes(q, k, v), q.dtype
+    full = _check_shapes(q, k, v)
+    dtype = dtypes.promote(dtypes.promote(q.dtype, k.dtype), v.dtype)  # a bias has no say in it
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(number(_HERE, "scale", scale))
     if softcap is not None and not number(_HERE, "softcap", softcap) > 0:
         raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
