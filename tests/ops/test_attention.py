@@ -298,6 +298,17 @@ def test_values_without_width_can_be_walked_back(path):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("place", range(3))
+def test_the_result_has_the_widest_dtype_of_queries_keys_and_values(path, place):
+    tensors = [ta.ones(1, 2, 3, dtype=ta.float16) for _ in range(3)]
+    tensors[place] = tensors[place].astype(ta.float32).requires_grad_()
+    bias = ta.zeros(2, 2, dtype=ta.float64)
+    y, weights = attend(*tensors, bias=bias, path=path, return_weights=True)
+    assert y.dtype == weights.dtype == ta.float32
+    assert ta.grad(y.sum(), tensors[place]).dtype == ta.float32
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_returned_weights_have_the_dtype_of_the_queries(path):
     q = ta.ones(1, 2, 3, dtype=ta.float16)
     y, weights = attend(q, q, q, path=path, return_weights=True)

@@ -3,7 +3,17 @@
 import functools
 import math
 
-from ..backend import array_from, dtypes, in_one_place, is_array, quiet
+from ..backend import (
+    array_from,
+    backend_of,
+    dtypes,
+    get_backend,
+    in_one_place,
+    is_array,
+    on_device_of,
+    quiet,
+    require_real,
+)
 from ..core import Tensor
 from ..core.autocast import RULES
 from ..core.graph import mode
@@ -45,11 +55,17 @@ def apply(op, x, *args):
 def as_tensor(x, *beside, where="tensor"):
     """``x`` as a Tensor, itself if it is one; numbers and lists on the device of ``beside``.
 
+    An array is copied, wherever it is.
+
     Raises: DTypeError for what holds no numbers, ShapeError for ragged lists, in the name of the op
     that asks, ``where``.
     """
     if isinstance(x, Tensor):
         return x
+    if is_array(x) and backend_of(x) is not get_backend("cpu"):
+        require_real(where, x, x.dtype)
+        with on_device_of(x):
+            return Tensor(x.copy())
     homes = (other.device for other in beside if isinstance(other, Tensor) and not is_array(x))
     return Tensor(array_from(x, next(homes, None), where))
 
