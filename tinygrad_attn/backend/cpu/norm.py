@@ -60,7 +60,8 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
             to += _outer(-scale * mean, 1, affine)
         if not is_usual.all():
             these = odd[part.start] = ~is_usual[:, 0]
-            to[these], scale[these] = _forward_centred(x[these], mean[these], affine, eps)
+            for place, found in zip((to, scale), _forward_centred(x, mean, affine, eps)):
+                place[these] = found[these]
 
     for_row_blocks(forward, len(rows), width)
 
@@ -83,9 +84,10 @@ def _go_back(g, given, spread, odd, is_centred, is_wanted):
         to = None if gx is None else gx[part]
         these = _backward(*parts, spread, is_centred, odd.get(part.start), to, sums)
         if these is not None:
-            found = _backward_centred(*(x[these] for x in parts), spread[0], is_centred, sums)
+            parts[0] = np.where(these[:, None], parts[0], 0)
+            found = _backward_centred(*parts, spread[0], is_centred, sums)
             if to is not None:
-                to[these] = found
+                to[these] = found[these]
 
     for_row_blocks(compute, *g.shape)
     return gx, *sums
@@ -94,8 +96,9 @@ def _go_back(g, given, spread, odd, is_centred, is_wanted):
 def _backward(g, x, mean, scale, spread, is_centred, odd, to, sums):
     """A block's part of the gradients, added to ``sums`` and written ``to``, but for odd rows.
 
-    Returns which those are, or None for none. A row is not to know of its neighbours, not even by
-    its rounding: odd ones stay where they are, as zeros.
+    Returns which those are, or None for none. No row is to know of its neighbours, not even by its
+    rounding, which depends on where it is: odd ones stay in their places here, as zeros, and the
+    others when those are done.
     """
     if odd is not None:
         g, x = (np.where(odd[:, None], 0, array) for array in (g, x))
