@@ -187,12 +187,16 @@ def test_kernels_decline_complex_numbers(name):
 
 @pytest.mark.parametrize("dtype", USUAL, ids=str)
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (256, 33), (257, 3), (2000, 2), (3, 1000), (0, 4), (5, 0)]
+    "shape", [(1, 1), (256, 33), (257, 3), (70000, 2), (3, 1000), (0, 4), (5, 0), (2100, 258)]
 )
-def test_column_sums(shape, dtype):
-    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    wide = x.astype("float64")
-    found = columns.column_sums(cp.array(x)).get()
+def test_the_gradient_of_a_bias_is_one_launch(shape, dtype):
+    g = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    (rows, n), wide = shape, g.astype("float64")
+    parts = (np.zeros(size, dtype) for size in ((rows, 1), (n, 1), (n,)))
+    _, backward = kernel("linear", *parts, needs=(False, False, True, False))
+    before, there = on_host.launches, cp.array(g)
+    found = backward(there)[2].get()
+    assert on_host.launches - before == (1 if g.size else 0)
     close(found, wide.sum(0), dtype, float(np.abs(wide).sum(0).max()) if shape[1] else 0)
 
 
@@ -333,7 +337,7 @@ def test_the_loaders_know_the_kernels_constants():
     assert constant("rows.cuh", "BLOCK") == launch.BLOCK
     assert constant("rows.cuh", "KEPT") == launch.KEPT
     assert many.STRETCH == launch.BLOCK * launch.KEPT
-    assert constant("columns.cu", "COLUMNS") == columns.COLUMNS
+    assert constant("columns.cuh", "GROUP") ** 2 == columns.BLOCKS
     assert constant("scatter.cu", "CHUNK") == scatter.CHUNK
 
 

@@ -8,7 +8,6 @@ NotImplemented, and the portable kernel computes it. Nothing here waits for the 
 
 import math
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,9 @@ import numpy as np
 from .. import dtypes, namespace
 from ..precision import matmul_precision
 from ..random import start_of
+from .launch import source
 
-__all__ = ["PROBLEM", "Plan", "attention", "source"]
+__all__ = ["PROBLEM", "Plan", "attention"]
 
 FAR = 2**62  # no two positions are so far apart
 THREADS = 128  # of a block: see tiles.cuh
@@ -102,19 +102,6 @@ def attention(q, k, v, bias, sinks, mask, *positions, needs, **options):
 
 
 attention.takes_halves = True  # 16-bit floats as they are
-
-
-@cache
-def source(file):
-    """The text of a ``.cu`` file, with that of the headers it includes in their place.
-
-    CuPy remembers what it compiled by the text alone; it would not see a header change.
-    """
-    lines = []
-    for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
-        is_ours = line.startswith('#include "')
-        lines.append(source(line.split('"')[1]) if is_ours else line)
-    return "\n".join(line for line in lines if line != "#pragma once")
 
 
 def _device(xp):
