@@ -162,14 +162,27 @@ def embedding_case(draw, rows, n):
     return embedding_spec, (ids, table), {}, lambda g: (top(table), 20 * rows * top(g))
 
 
-def linear_case(draw, rows, n):
-    out = min(n, 300)
-    x, weight, bias = draw.floats(rows, 5), draw.weights(out, 5), draw.weights(out)
+def linear_case(activation=None, has_residual=False, rate=0.0):
+    def case(draw, rows, n):
+        out = min(n, 300)
+        x, weight, bias = draw.floats(rows, 5), draw.weights(out, 5), draw.weights(out)
+        if activation == "relu":  # nothing near the kink, where rounding would decide
+            sign = np.where(draw.rng.random(out) < 0.5, -1, 1).astype(x.dtype)
+            x, weight, bias = abs(x), weight * sign[:, None], bias * sign
+        residual = draw.floats(rows, out) if has_residual else None
+        drop = Drop(rate, (int(draw.integers(0, 2**62)), 7)) if rate else None
+        options = {"activation": activation, "drop": drop} if activation or drop else {}
+        inner, rest = 9 * top(x) + 2, 0 if residual is None else top(residual)
+        steep = 1.2 if activation in (None, "relu") else 1.2 + inner  # slopes of what is rounded
+        upscale = 1 / (1 - rate)
 
-    def sizes(g):
-        return 9 * top(x) + 2, 2 * out * top(g), rows * top(g) * top(x), rows * top(g)
+        def sizes(g):
+            at = steep * upscale * top(g)
+            return 1.2 * upscale * inner + rest, 2 * out * at, rows * at * top(x), rows * at, top(g)
 
-    return linear_spec, (x, weight, bias), {}, sizes
+        return linear_spec, (x, weight, bias, residual), options, sizes
+
+    return "linear", case
 
 
 def silu_spec(x):
@@ -200,7 +213,13 @@ CASES = {
     "cross_entropy, its sum": surprise_case("sum", is_weighted=False),
     "dropout": ("dropout", dropout_case),
     "embedding": ("embedding", embedding_case),
-    "linear": ("linear", linear_case),
+    "linear": linear_case(),
+    "linear, residual": linear_case(None, True),
+    "linear, dropped": linear_case(None, True, 0.3),
+    "linear, relu": linear_case("relu", False, 0.3),
+    "linear, gelu": linear_case("gelu", True, 0.3),
+    "linear, gelu_tanh": linear_case("gelu_tanh"),
+    "linear, silu": linear_case("silu", True),
 }
 
 

@@ -20,12 +20,13 @@ from tinygrad_attn.ops.activations import _swiglu
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
 from tinygrad_attn.ops.fused.embedding import _embedding
 from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
+from tinygrad_attn.ops.fused.linear import _linear
 from tinygrad_attn.ops.fused.norm import _layer_norm, _rms_norm
 from tinygrad_attn.ops.fused.softmax import _log_softmax, _softmax
 from tinygrad_attn.optim.adam import adam_step
 
 FUSED = _softmax, _log_softmax, _layer_norm, _rms_norm, _gelu, _gelu_tanh, ta.silu, _swiglu
-OPS = {op.name: op for op in (*FUSED, _surprise, _embedding)}
+OPS = {op.name: op for op in (*FUSED, _linear, _surprise, _embedding)}
 ADAM, ERF = (  # the package has the functions under these names
     sys.modules[f"tinygrad_attn.backend.cpu.{name}"] for name in ("adam", "erf")
 )

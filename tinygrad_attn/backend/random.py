@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import CheckpointError, DTypeError, ShapeError
 from . import dtypes
 
-__all__ = ["Generator", "keep_at", "keep_mask", "start_of"]
+__all__ = ["Generator", "keep_at", "keep_between", "keep_mask", "start_of"]
 
 
 class Generator:
@@ -179,11 +179,17 @@ def keep_mask(xp, shape, p, key):
     2⁻¹⁶.
     Reference: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
     """
-    size, dropped = math.prod(shape), round(p * 2**16)
+    return keep_between(xp, 0, math.prod(shape), p, key).reshape(shape)
+
+
+def keep_between(xp, start, stop, p, key):
+    """The elements start..stop−1 of a flat ``keep_mask``, and no others."""
+    dropped = round(p * 2**16)
     if dropped == 2**16:
-        return xp.zeros(shape, bool)
-    z = _hash(xp, xp.arange((size + 3) // 4, dtype=xp.uint64), key)
-    return (z.view(xp.uint16)[:size] >= xp.uint16(dropped)).reshape(shape)
+        return xp.zeros(stop - start, bool)
+    first = start // 4
+    z = _hash(xp, xp.arange(first, (stop + 3) // 4, dtype=xp.uint64), key)
+    return z.view(xp.uint16)[start - 4 * first : stop - 4 * first] >= xp.uint16(dropped)
 
 
 def keep_at(xp, index, p, key):

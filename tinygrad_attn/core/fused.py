@@ -74,6 +74,15 @@ class Fused(Op):
             done = portable(*arrays, **options)
         return done
 
+    def compute(self, *arrays, **options):
+        """(y, backward) of raw arrays: for kernels that are composed of others.
+
+        ``needs`` is to be given as any option is, where the kernel has it.
+        """
+        first = next(filter(is_array, arrays))
+        kernel = backend_of(first).kernels.get(self.name, self.forward)
+        return self._run_kernel(kernel, arrays, options)
+
     def _is_half(self, arrays):
         """Whether these are 16-bit floats; the differentiable arguments share a dtype by now."""
         for i in self._order:

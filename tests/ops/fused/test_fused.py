@@ -1,5 +1,7 @@
 """Every fused op against its spec: value, first order, second order, in every dtype."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,6 +71,19 @@ def surprise_case(reduction, smoothing=0.0, ignored=False, weighted=False):
     return case
 
 
+def linear_case(activation, *given):
+    """``given``: whether there is a bias, a residual, dropout."""
+
+    def case(rng, n, d):
+        sizes = (2, n, d), (3, d), (3,), (2, n, 3)
+        has = (True, True, *given[:2])
+        arguments = [floats(rng, *size) if there else None for size, there in zip(sizes, has)]
+        drop = Drop(0.4, (int(rng.integers(2**62)), 3)) if given[2] else None
+        return _linear, arguments, {"activation": activation, "drop": drop}
+
+    return case
+
+
 CASES = {
     "softmax": softmax_case(_softmax),
     "log_softmax": softmax_case(_log_softmax),
@@ -81,16 +96,6 @@ CASES = {
     "layer_norm, plain": norm_case(_layer_norm, (False, False)),
     "rms_norm": norm_case(_rms_norm, (True,)),
     "rms_norm, plain": norm_case(_rms_norm, (False,)),
-    "linear": lambda rng, n, d: (
-        _linear,
-        (floats(rng, 2, n, d), floats(rng, 3, d), floats(rng, 3)),
-        {},
-    ),
-    "linear without bias": lambda rng, n, d: (
-        _linear,
-        (floats(rng, n, d), floats(rng, 3, d), None),
-        {},
-    ),
     "embedding": lambda rng, n, d: (
         _embedding,
         (integers(rng, 3, n, 2), floats(rng, 3, d)),
@@ -106,6 +111,12 @@ CASES = {
     "cross_entropy, weighted": surprise_case("sum", weighted=True),
     "cross_entropy, all of it": surprise_case("mean", 0.1, ignored=True, weighted=True),
 }
+
+ACTIVATIONS = None, "relu", "gelu", "gelu_tanh", "silu"
+for activation, *given_parts in product(ACTIVATIONS, *[(True, False)] * 3):
+    parts = zip(("bias", "residual", "dropout"), given_parts)
+    names = ["linear", activation, *(name for name, is_given in parts if is_given)]
+    CASES[", ".join(filter(None, names))] = linear_case(activation, *given_parts)
 
 sizes = st.integers(0, 4)
 

@@ -10,6 +10,7 @@ from .attention import attention
 from .cross_entropy import surprise
 from .erf import erf, erfc
 from .gates import gelu, gelu_tanh, silu, swiglu
+from .linear import linear
 from .memory import keep_freed_memory
 from .norm import layer_norm, rms_norm
 from .scatter import add_at
@@ -30,6 +31,7 @@ class CpuBackend(Backend):
         "gelu": gelu,
         "gelu_tanh": gelu_tanh,
         "layer_norm": layer_norm,
+        "linear": linear,
         "log_softmax": log_softmax,
         "rms_norm": rms_norm,
         "silu": silu,

@@ -1,4 +1,4 @@
-"""gelu, silu and swiglu on the CPU, in blocks; the slope is worked out on the way forward.
+"""Activations and swiglu on the CPU, in blocks; the slope is worked out on the way forward.
 
 All are x·σ(z), a value times a gate between 0 and 1. The logistic function of z in
 
@@ -7,6 +7,7 @@ All are x·σ(z), a value times a gate between 0 and 1. The logistic function of
     silu                x·σ(x)
 
 needs one exponential, half the price of a tanh, and loses no digits where the gate is nearly shut.
+``linear`` applies the same block computations to what a product has left in the cache.
 """
 
 import math
@@ -16,7 +17,7 @@ import numpy as np
 from .blocks import for_blocks
 from .erf import erf, normal_single
 
-__all__ = ["gelu", "gelu_tanh", "silu", "swiglu"]
+__all__ = ["ACTIVATIONS", "gelu", "gelu_tanh", "silu", "swiglu"]
 
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1 / math.sqrt(2 * math.pi)  # the normal density at 0
@@ -25,57 +26,17 @@ _SLOPE, _CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715  # of z = 2u in the tanh f
 
 def gelu_tanh(x, *, needs):
     """y = x·σ(z),  dy/dx = σ + y·(1 − σ)·dz/dx,  z = 2√(2/π)(x + 0.044715x³)."""
-
-    def compute(x, y, slope):
-        square = np.multiply(x, x)
-        gate = np.multiply(square, -_SLOPE * _CUBIC)
-        gate -= _SLOPE
-        gate *= x
-        _logistic_of_minus(gate)
-        np.multiply(x, gate, out=y)
-        if slope is None:
-            return
-        square *= 3 * _SLOPE * _CUBIC
-        square += _SLOPE  # dz/dx
-        np.subtract(1, gate, out=slope)
-        slope *= square
-        slope *= y
-        slope += gate
-
-    return _with_slope(compute, x, needs[0])
+    return _with_slope(_gelu_tanh, x, needs[0])
 
 
 def gelu(x, *, needs):
     """y = x·Φ(x),  dy/dx = Φ(x) + x·φ(x)."""
-
-    def compute(x, y, slope):
-        below = _normal(x)
-        np.multiply(x, below, out=y)
-        if slope is None:
-            return
-        np.multiply(x, x, out=slope)
-        slope *= -0.5
-        np.exp(slope, out=slope)
-        slope *= x
-        slope *= _DENSITY
-        slope += below
-
-    return _with_slope(compute, x, needs[0])
+    return _with_slope(_gelu, x, needs[0])
 
 
 def silu(x, *, needs):
     """y = x·σ(x),  dy/dx = σ + y·(1 − σ)."""
-
-    def compute(x, y, slope):
-        gate = np.negative(x)
-        _logistic_of_minus(gate)
-        np.multiply(x, gate, out=y)
-        if slope is not None:
-            np.subtract(1, gate, out=slope)
-            slope *= y
-            slope += gate
-
-    return _with_slope(compute, x, needs[0])
+    return _with_slope(_silu, x, needs[0])
 
 
 def swiglu(gate, up, *, needs):
@@ -116,6 +77,57 @@ def _with_slope(compute, x, is_needed):
 
     for_blocks(block, x.size)
     return y, (lambda g: (g * slope,)) if is_needed else None
+
+
+# ---- a block of each: y may be x itself, the slope None ------------------------------------------
+
+
+def _gelu_tanh(x, y, slope):
+    square = np.multiply(x, x)
+    gate = np.multiply(square, -_SLOPE * _CUBIC)
+    gate -= _SLOPE
+    gate *= x
+    _logistic_of_minus(gate)
+    np.multiply(x, gate, out=y)
+    if slope is not None:
+        square *= 3 * _SLOPE * _CUBIC
+        square += _SLOPE  # dz/dx
+        np.subtract(1, gate, out=slope)
+        slope *= square
+        slope *= y
+        slope += gate
+
+
+def _gelu(x, y, slope):
+    below = _normal(x)
+    if slope is not None:
+        np.multiply(x, x, out=slope)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= x
+        slope *= _DENSITY
+        slope += below
+    np.multiply(x, below, out=y)
+
+
+def _silu(x, y, slope):
+    gate = np.negative(x)
+    _logistic_of_minus(gate)
+    np.multiply(x, gate, out=y)
+    if slope is not None:
+        np.subtract(1, gate, out=slope)
+        slope *= y
+        slope += gate
+
+
+def _relu(x, y, slope):
+    np.maximum(x, 0, out=y)
+    if slope is not None:
+        np.not_equal(y, 0, out=slope)
+
+
+ACTIVATIONS = {"relu": _relu, "gelu": _gelu, "gelu_tanh": _gelu_tanh, "silu": _silu}
+"""The block computations by name; that of relu has a slope of booleans."""
 
 
 def _logistic_of_minus(z):

@@ -40,7 +40,7 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
             flat, gb = _back(flat, product, bias, activation, drop, needs)
         gx = matmul(flat, weight).reshape(x.shape) if needs[0] else None
         gw = matmul(flat.T, rows) if needs[1] else None
-        return gx, gw, gb, g if any(needs[3:]) else None
+        return gx, gw, gb, g if needs[3] else None
 
     return y.reshape(shape), backward
 
