@@ -12,7 +12,7 @@
 #endif
 
 // y may be the product itself.
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 2)
 epilogue(const Stored* product, const Stored* bias, const Stored* residual, Stored* y, Index rows,
          Index n, Real upscale, unsigned long long offset, unsigned dropped) {
     Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
@@ -34,7 +34,7 @@ epilogue(const Stored* product, const Stored* bias, const Stored* residual, Stor
 }
 
 // The gradients of product and bias, null where nobody asks; ``product`` is, without activation.
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 2)
 epilogue_backward(const Stored* product, const Stored* bias, const Stored* g, Stored* gproduct,
                   Real* parts, Stored* gbias, unsigned* counters, Index rows, Index n, Real upscale,
                   unsigned long long offset, unsigned dropped) {

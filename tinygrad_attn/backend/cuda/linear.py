@@ -17,7 +17,7 @@ __all__ = ["linear"]
 
 ENOUGH = 1024  # blocks, to keep a GPU busy
 
-_NAMES = {"relu": "Relu", "gelu": "Gelu", "gelu_tanh": "GeluTanh", "silu": "Silu"}  # in CUDA
+NAMES = {"relu": "Relu", "gelu": "Gelu", "gelu_tanh": "GeluTanh", "silu": "Silu"}  # in CUDA
 
 
 @of_floats
@@ -75,6 +75,6 @@ def _launch(name, activation, drop, arrays, shape, across=None):
     rule = (1.0, np.uint64(0), np.uint32(0))
     if drop is not None:
         rule = (float(drop.upscale), *dropped(drop.rate, drop.key))
-    macros = () if activation is None else (f"-DACTIVATION={_NAMES[activation]}",)
+    macros = () if activation is None else (f"-DACTIVATION={NAMES[activation]}",)
     grid, dtype = (across or every, tiles), next(a for a in arrays if a is not None).dtype
     over_grid("linear.cu", name, dtype, grid, block, arrays, shape[1], (*shape, *rule), macros)
