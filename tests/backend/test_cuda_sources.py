@@ -93,7 +93,7 @@ def variants(file):
         macros = [macro for dtype, macro in launch._MACROS.items() if dtype is not None]
         options = [(macro, *single) for macro in macros for single in ((), ("-DSINGLE",))]
         kinds = [f"-DACTIVATION={name}" for name in NAMES.values() if "ACTIVATION" in text]
-        return [*options, *(option + (kind,) for option in options for kind in kinds)]
+        return [*options, *((*option, kind) for option in options for kind in kinds)]
     return [(f"-DARITHMETIC={kind}",) for kind in ("FLOAT32", "TFLOAT32", "FLOAT16", "BFLOAT16")]
 
 
