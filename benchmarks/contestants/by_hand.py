@@ -10,11 +10,9 @@ from tinygrad_attn import optim, tensor
 from tinygrad_attn.backend import get_backend, quiet
 from tinygrad_attn.core import Tensor
 from tinygrad_attn.ops.attention import DENSE_LIMIT
-from tinygrad_attn.ops.fused.attention_dense import dense_attention
-from tinygrad_attn.ops.fused.attention_tiled import tiled_attention
+from tinygrad_attn.ops.fused.attention_packed import _packed_attention
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
 from tinygrad_attn.ops.fused.embedding import _embedding
-from tinygrad_attn.ops.fused.gelu import _gelu_tanh
 from tinygrad_attn.ops.fused.linear import _linear
 from tinygrad_attn.ops.fused.norm import _layer_norm
 
@@ -69,10 +67,10 @@ class Run:
             x, back_mlp = self._mlp(f"blocks.{i}", x)
             back += [back_attention, back_mlp]
         x, back_norm = self._norm("norm", x)
-        logits, back_head = run(_linear, x, self.weights["tokens.weight"], None)
+        logits, back_head = run(_linear, x, self.weights["tokens.weight"], None, None)
         loss, back_loss = self._loss(logits.reshape(B * T, V))
 
-        gx, head, _ = back_head(back_loss().reshape(B, T, V))
+        gx, head, *_ = back_head(back_loss().reshape(B, T, V))
         gx = back_norm(gx)
         for go_back in reversed(back):
             gx = go_back(gx)
@@ -81,49 +79,46 @@ class Run:
         self.found["tokens.weight"] = head
         return loss, self.found
 
-    def _linear(self, name, x):
-        y, back = run(_linear, x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
-        return y, self._keep(name, back)
+    def _linear(self, name, x, residual=None, activation=None):
+        w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        y, back = run(_linear, x, w, b, residual, activation=activation)
+
+        def backward(g):  # the residual has g itself, which is known where it is added
+            gx, self.found[f"{name}.weight"], self.found[f"{name}.bias"], _ = back(g)
+            return gx
+
+        return y, backward
 
     def _norm(self, name, x):
         w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         y, back = run(_layer_norm, x, w, b, eps=LAYER_NORM_EPS, axes=(2,))
-        return y, self._keep(name, back)
-
-    def _keep(self, name, back):
-        """The way back to the input; the gradients of weight and bias are put aside."""
 
         def backward(g):
             gx, self.found[f"{name}.weight"], self.found[f"{name}.bias"] = back(g)
             return gx
 
-        return backward
+        return y, backward
 
     def _attention(self, block, x):
         """x + attention(norm1(x))."""
-        _, T, B, D, _, H = self.sizes
+        _, T, _, D, _, H = self.sizes
         h, back_norm = self._norm(f"{block}.norm1", x)
-        parts, back_parts = [], []
-        for name in ("query", "key", "value"):
-            part, back = self._linear(f"{block}.attention.{name}", h)
-            parts.append(part.reshape(B, T, H, D // H).swapaxes(1, 2))
-            back_parts.append(back)
-        places = xp.arange(T)
-        options = {"causal": True, "window": None, "scale": 1 / math.sqrt(D // H)}
-        op = dense_attention if T * T <= DENSE_LIMIT else tiled_attention
-        y, back_y = run(
-            op, *parts, None, None, None, places, places, **options, softcap=None, drop=None
+        names = [f"{block}.attention.{part}" for part in ("query", "key", "value")]
+        weight, bias = (
+            xp.concatenate([self.weights[f"{name}.{kind}"] for name in names])
+            for kind in ("weight", "bias")
         )
-        y, back_out = self._linear(f"{block}.attention.out", y.swapaxes(1, 2).reshape(B, T, D))
-        y += x
+        qkv, back_qkv = run(_linear, h, weight, bias, None)
+        sizes = {"heads": H, "kv_heads": H, "path": "dense" if T * T <= DENSE_LIMIT else "tiled"}
+        rules = {"causal": True, "window": None, "scale": 1 / math.sqrt(D // H), "softcap": None}
+        y, back_y = run(_packed_attention, qkv, *[None] * 5, **sizes, **rules, drop=None)
+        y, back_out = self._linear(f"{block}.attention.out", y, residual=x)
 
         def backward(g):
-            gy = back_out(g).reshape(B, T, H, D // H).swapaxes(1, 2)
-            gq, gk, gv = back_y(gy)[:3]
-            back_q, back_k, back_v = back_parts
-            gh = back_q(gq.swapaxes(1, 2).reshape(B, T, D))
-            gh += back_k(gk.swapaxes(1, 2).reshape(B, T, D))
-            gh += back_v(gv.swapaxes(1, 2).reshape(B, T, D))
+            gh, gw, gb, _ = back_qkv(back_y(back_out(g))[0])
+            for i, name in enumerate(names):
+                self.found[f"{name}.weight"] = gw[i * D : (i + 1) * D]
+                self.found[f"{name}.bias"] = gb[i * D : (i + 1) * D]
             gx = back_norm(gh)
             gx += g
             return gx
@@ -133,13 +128,11 @@ class Run:
     def _mlp(self, block, x):
         """x + mlp(norm2(x))."""
         h, back_norm = self._norm(f"{block}.norm2", x)
-        h, back_up = self._linear(f"{block}.mlp.up", h)
-        h, back_gelu = run(_gelu_tanh, h)
-        y, back_down = self._linear(f"{block}.mlp.down", h)
-        y += x
+        h, back_up = self._linear(f"{block}.mlp.up", h, activation="gelu_tanh")
+        y, back_down = self._linear(f"{block}.mlp.down", h, residual=x)
 
         def backward(g):
-            gx = back_norm(back_up(back_gelu(back_down(g))[0]))
+            gx = back_norm(back_up(back_down(g)))
             gx += g
             return gx
 

@@ -112,6 +112,32 @@ def test_no_nan_that_the_portable_kernel_would_not_give(block, op, monkeypatch):
     as_the_portable(op, [INFINITE, np.ones_like(INFINITE)][: op.arity], options, monkeypatch)
 
 
+@pytest.mark.parametrize("op", [_layer_norm, _rms_norm], ids=lambda op: op.name)
+@pytest.mark.parametrize("shift", [0, 0.9, 1.1, 30, 1e3, 1e30])
+@pytest.mark.parametrize("slope", [1, 1e30])
+@pytest.mark.parametrize("width", [1, 2, 5, 33])
+def test_norms_of_rows_far_from_zero(block, op, shift, slope, width, monkeypatch):
+    """No less exact than the spec in float32, on either side of where the kernel changes its way.
+
+    It does so where a mean has the size of σ, and where a square or a product overflows.
+    """
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((9, width)) for _ in range(2))
+    x[::2] += shift
+    g[::3] *= slope
+    w, b = rng.uniform(0.5, 1.5, (2, width))
+    arrays = [a.astype("float32") for a in (x, w, b)[: op.arity]]
+    g, options = g.astype("float32"), {"eps": 1e-5, "axes": (1,)}
+    exact = run(op, [a.astype("float64") for a in arrays], options, g.astype("float64"))
+    found = run(op, arrays, options, g)
+    monkeypatch.setattr(CpuBackend, "kernels", {})
+    for part, plain, right in zip(found, run(op, arrays, options, g), exact, strict=True):
+        size = np.abs(right).max()
+        allowed = 3 * np.abs(plain - right).max() + 2e-6 * size
+        np.testing.assert_array_equal(np.isfinite(part), np.isfinite(plain))
+        np.testing.assert_allclose(part, right, rtol=0, atol=allowed)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("target", [-1, 0, 2])
 def test_cross_entropy_of_infinities(block, smoothing, target, monkeypatch):

@@ -142,7 +142,7 @@ def _in_float32(kernel, *arrays, **options):
     if done is NotImplemented:
         return done
     y, backward = done
-    return y.astype(dtype), lambda g: backward(_wide(g))
+    return y.astype(dtype), lambda g, *_: backward(_wide(g))
 
 
 def _wide(value):

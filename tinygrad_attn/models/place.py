@@ -30,7 +30,10 @@ class Place:
         mask: which keys are real tokens, (B, 1, 1, S); None where all are.
         is_plain: whether the tokens are the last of the keys and none is padding: what attention
             takes for granted.
+        is_whole: whether the tokens themselves are all the keys that there are.
     """
+
+    is_whole = True
 
     positions: Tensor
     key_positions: Tensor
@@ -79,6 +82,8 @@ class CachedPlace(Place):
         stop: how many slots are in use afterwards, S.
         window: how far back the cache lets queries look; None: at all.
     """
+
+    is_whole = False
 
     rooms: tuple = ()
     slots: tuple = ()

@@ -229,8 +229,13 @@ class Dropout(Module):
         check_probability("Dropout", p)
         self.p, self.generator = p, generator
 
+    @property
+    def rate(self) -> float:
+        """The probability in effect: p in training, else 0."""
+        return self.p if self.training else 0.0
+
     def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p, training=self.training, generator=self.generator)
+        return dropout(x, self.rate, generator=self.generator)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -3,7 +3,7 @@
 from ..backend import dtypes
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
-from ..ops import expand_dims, linear, scaled_dot_product_attention, zeros
+from ..ops import expand_dims, linear, packed_attention, scaled_dot_product_attention, zeros
 from ..ops.check import as_tensor
 from ..ops.join import common_shape
 from . import init
@@ -153,25 +153,23 @@ class MultiheadAttention(Module):
         key = query if key is None else as_tensor(key, where=_HERE)
         value = key if value is None else as_tensor(value, where=_HERE)
         self._check_inputs(query, key, value)
-        q, k, v = self._project(query, key, value)
+        mask = combine(mask, key_mask, key)
         positions = {"q_positions": q_positions, "k_positions": k_positions}
         rules = {"causal": causal, **positions}
         if cache is not None:
             given = {"key_mask": key_mask, **positions}
             self._check_cached(cache, key is query is value, causal, window, given)
-            k, v = cache.extend(k, v)  # (B, Hk, S, E)
             rules = cache.rules
-        heads = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            mask=combine(mask, key_mask, key),
-            bias=bias,
-            window=window,
-            dropout=self.dropout if self.training else 0.0,
-            return_weights=need_weights,
-            **rules,
-        )
+        dropout = self.dropout if self.training else 0.0
+        rules = dict(mask=mask, bias=bias, window=window, dropout=dropout, **rules)
+        is_packed = key is query is value and self.in_proj_weight is not None
+        if is_packed and cache is None and not need_weights:
+            qkv = linear(query, self.in_proj_weight, self.in_proj_bias)
+            return self.out_proj(packed_attention(qkv, self.num_heads, self.num_kv_heads, **rules))
+        q, k, v = self._project(query, key, value)
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, Hk, S, E)
+        heads = scaled_dot_product_attention(q, k, v, return_weights=need_weights, **rules)
         heads, weights = heads if need_weights else (heads, None)
         y = self.out_proj(heads.swapaxes(-3, -2).reshape(query.shape))
         return (y, weights) if need_weights else y

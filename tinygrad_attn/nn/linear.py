@@ -42,8 +42,18 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        activation: str | None = None,
+        residual: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """residual + drop(activation(x·Wᵀ + b)), all in one op: see ``ta.linear``."""
+        return linear(
+            x, self.weight, self.bias, activation=activation, residual=residual, dropout=dropout
+        )
 
     def extra_repr(self) -> str:
         return (

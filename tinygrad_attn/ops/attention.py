@@ -1,22 +1,23 @@
-"""scaled_dot_product_attention: the one public door to attention, where every argument is checked.
+"""The public doors to attention, where every argument is checked.
 
-The mathematics is in ``fused/attention.py``. Here shapes are held to the contract, and masks,
-causality, windows and positions become the one thing that the kernels understand: who may attend
-whom.
+The mathematics is in ``fused/attention.py``. Here shapes are held to the contract; masks,
+causality, windows and positions, by which the kernels know who may attend whom, are held to it in
+``attention_rules.py``.
 """
 
 import math
 from contextvars import ContextVar
 
 from ..backend import dtypes
-from ..errors import DTypeError, ShapeError
-from .check import as_float, as_tensors, broadcasts_to, number
+from ..errors import ShapeError
+from .attention_rules import Call
+from .check import as_float, as_tensor, as_tensors, whole_number
 from .fused.attention import attention_spec, attention_weights_spec, open_pairs
 from .fused.attention_dense import dense_attention
+from .fused.attention_packed import _join, _packed_attention, unpack
 from .fused.attention_tiled import tiled_attention
-from .fused.dropout import Drop
 
-__all__ = ["scaled_dot_product_attention"]
+__all__ = ["packed_attention", "scaled_dot_product_attention"]
 
 DENSE_LIMIT = 512 * 512
 """How many scores a head may have before they are computed in tiles; measured in benchmarks/."""
@@ -25,13 +26,6 @@ lens = ContextVar("tinygrad_attn.lens", default=None)
 """Who wants to see the weights of every attention: see ``capture_attention``."""
 
 _HERE = "scaled_dot_product_attention"
-_FOREIGN = {
-    "attn_mask": "mask= (boolean, True = may attend) or bias= (float, added to the scores)",
-    "is_causal": "causal=",
-    "dropout_p": "dropout=",
-    "key_padding_mask": "mask= of shape (B, 1, 1, S), True = a real token",
-    "enable_gqa": "nothing: fewer key heads than query heads already mean grouped queries",
-}
 
 
 def scaled_dot_product_attention(
@@ -86,34 +80,33 @@ def scaled_dot_product_attention(
     arXiv:2305.13245; Gemma Team, "Gemma 2", arXiv:2408.00118 (soft cap); Xiao et al., "Efficient
     Streaming Language Models with Attention Sinks", arXiv:2309.17453.
     """
-    for name in foreign:
-        hint = f"; write {_FOREIGN[name]}" if name in _FOREIGN else ""
-        raise TypeError(f"{_HERE}: unknown argument {name!r}{hint}")
     q, k, v = map(as_float, as_tensors(_HERE, q=q, k=k, v=v))
     full, dtype = _check_shapes(q, k, v), q.dtype
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(number(_HERE, "scale", scale))
-    if softcap is not None and not number(_HERE, "softcap", softcap) > 0:
-        raise ShapeError(f"{_HERE}: softcap is {softcap}; it must be positive")
-    if window is not None and (type(window) is not int or window < 1):
-        raise ShapeError(f"{_HERE}: window is {window!r}; it must be a whole number of at least 1")
-    if not 0 <= number(_HERE, "dropout", dropout) < 1:
-        raise ShapeError(f"{_HERE}: dropout is {dropout}; it must be in 0..1, 1 excluded")
-    mask, bias = _check_mask(mask, full, q), _check_bias(bias, full, q)
-    sinks = _check_sinks(sinks, q)
-    positions = (
-        _positions("q_positions", q_positions, full[-2], q),
-        _positions("k_positions", k_positions, full[-1], q),
+    path = _path(_HERE, path, full)
+    tensors, options = Call(_HERE, "q", q, full).rules(
+        width=q.shape[-1],
+        mask=mask,
+        bias=bias,
+        causal=causal,
+        window=window,
+        scale=scale,
+        softcap=softcap,
+        sinks=sinks,
+        dropout=dropout,
+        q_positions=q_positions,
+        k_positions=k_positions,
+        generator=generator,
+        **foreign,
     )
-    drop = Drop.draw(_HERE, dropout, generator) if dropout else None
-    limits = {"causal": bool(causal), "window": window}
-    shaping = {"scale": scale, "softcap": None if softcap is None else float(softcap)}
     if path == "spec" and dtypes.is_half(q.dtype):  # the kernels are given float32 by the engine
         q, k, v = (x.astype(dtypes.float32) for x in (q, k, v))
-    attend = _path(path, full)
-    y = attend(q, k, v, bias, sinks, mask, *positions, drop=drop, **limits, **shaping)
+    y = _PATHS[path](q, k, v, *tensors, **options)
     y = y if y.dtype == dtype else y.astype(dtype)
 
     def weights():
+        bias, sinks, mask, *positions = tensors
+        limits = {name: options[name] for name in ("causal", "window")}
+        shaping = {name: options[name] for name in ("scale", "softcap")}
         allowed = open_pairs(q, k, mask, *positions, **limits)
         p = attention_weights_spec(q, k, bias, sinks, allowed, **shaping)
         return p if p.dtype == dtype else p.astype(dtype)
@@ -123,14 +116,72 @@ def scaled_dot_product_attention(
     return (y, weights()) if return_weights else y
 
 
-def _path(path, full):
-    """The function that computes: the one asked for, else by how many scores there would be."""
-    paths = {"spec": attention_spec, "dense": dense_attention, "tiled": tiled_attention}
+def packed_attention(qkv, num_heads, num_kv_heads=None, *, path=None, **rules):
+    """Self-attention of queries, keys and values that one product has made, heads joined again.
+
+    Just as ``scaled_dot_product_attention(q, k, v, **rules)``, but nothing is moved in memory, and
+    on the way back there is one gradient instead of three.
+
+    Args:
+        qkv: of each token its H queries, Hk keys and Hk values, side by side.
+        num_heads, num_kv_heads: H, and Hk if it is another; it must divide H.
+        path: "spec", "dense" or "tiled" forces one way of computing the same thing.
+        rules: mask, bias, causal, window, scale, softcap, sinks, dropout, q_positions, k_positions
+            and generator, as in ``scaled_dot_product_attention``.
+
+    Shapes: qkv (..., T, (H + 2·Hk)·E) → (..., T, H·E).
+    Raises: ShapeError where heads and width do not fit; else as ``scaled_dot_product_attention``.
+
+    Example:
+        >>> import tinygrad_attn as ta
+        >>> x, weight = ta.randn(2, 5, 8), ta.randn(3 * 8, 8)
+        >>> ta.packed_attention(ta.linear(x, weight), num_heads=4, causal=True).shape
+        (2, 5, 8)
+    """
+    where = "packed_attention"
+    qkv = as_float(as_tensor(qkv, where=where), where)
+    heads, kv_heads, width = _check_packed(where, qkv, num_heads, num_kv_heads)
+    length = qkv.shape[-2]
+    path = _path(where, path, (length, length))
+    if path == "spec" or lens.get() is not None:  # somebody wants to see it head by head
+        q, k, v = unpack(qkv, heads, kv_heads)
+        return _join(scaled_dot_product_attention(q, k, v, path=path, **rules))
+    full = (*qkv.shape[:-2], heads, length, length)
+    tensors, options = Call(where, "qkv", qkv, full).rules(width=width, **rules)
+    sizes = {"heads": heads, "kv_heads": kv_heads, "path": path}
+    return _packed_attention(qkv, *tensors, **sizes, **options)
+
+
+def _check_packed(where, qkv, heads, kv_heads):
+    """(H, Hk, E), or the error that says why they are none."""
+    heads = whole_number(where, "num_heads", heads)
+    kv_heads = heads if kv_heads is None else whole_number(where, "num_kv_heads", kv_heads)
+    shown = f"{where}: qkv is {qkv.shape}, num_heads is {heads}, num_kv_heads is {kv_heads}"
+    if qkv.ndim < 2 or heads < 1 or kv_heads < 1 or heads % kv_heads:
+        raise ShapeError(
+            f"{shown}; qkv must be (..., length, width), and the second number divide the first"
+        )
+    width, rest = divmod(qkv.shape[-1], heads + 2 * kv_heads)
+    if rest or not width:
+        raise ShapeError(
+            f"{shown}; the width must be a multiple of num_heads + 2·num_kv_heads, "
+            f"{heads + 2 * kv_heads}, and not 0"
+        )
+    return heads, kv_heads, width
+
+
+_PATHS = {"spec": attention_spec, "dense": dense_attention, "tiled": tiled_attention}
+
+
+def _path(where, path, full):
+    """The name of the path: the one asked for, else by how many scores there would be."""
     if path is None:
-        path = "tiled" if math.prod(full[-2:]) > DENSE_LIMIT else "dense"
-    if path not in paths:
-        raise ShapeError(f"{_HERE}: path is {path!r}; it must be None or one of {', '.join(paths)}")
-    return paths[path]
+        return "tiled" if math.prod(full[-2:]) > DENSE_LIMIT else "dense"
+    if path not in _PATHS:
+        raise ShapeError(
+            f"{where}: path is {path!r}; it must be None or one of {', '.join(_PATHS)}"
+        )
+    return path
 
 
 def _check_shapes(q, k, v):
@@ -154,75 +205,3 @@ def _check_shapes(q, k, v):
     if not q.shape[-1]:
         raise ShapeError(f"{_HERE}: {shapes}; the width of q and k must not be 0")
     return (*q.shape[:-1], k.shape[-2])
-
-
-def _check_mask(mask, full, q):
-    if mask is None:
-        return None
-    mask = as_tensors(_HERE, q=q, mask=mask)[1]
-    if mask.dtype != dtypes.bool_:
-        raise DTypeError(
-            f"{_HERE}: mask is {mask.dtype}; a mask is boolean, True where the query may attend; "
-            "numbers to add to the scores are bias="
-        )
-    if not broadcasts_to(mask.shape, full):
-        raise ShapeError(
-            f"{_HERE}: mask is {mask.shape}, q is {q.shape}; it must broadcast to "
-            f"(..., H, T, S) = {full}"
-        )
-    return mask
-
-
-def _check_bias(bias, full, q):
-    if bias is None:
-        return None
-    bias = as_tensors(_HERE, q=q, bias=bias)[1]
-    if not dtypes.is_float(bias.dtype):
-        raise DTypeError(
-            f"{_HERE}: bias is {bias.dtype}; a bias is float and is added to the scores; "
-            "a boolean that says who may attend is mask="
-        )
-    if not broadcasts_to(bias.shape, full):
-        raise ShapeError(
-            f"{_HERE}: bias is {bias.shape}, q is {q.shape}; it must broadcast to "
-            f"(..., H, T, S) = {full}"
-        )
-    return bias
-
-
-def _check_sinks(sinks, q):
-    if sinks is None:
-        return None
-    sinks = as_tensors(_HERE, q=q, sinks=sinks)[1]
-    if tuple(sinks.shape) != (q.shape[-3],) or not dtypes.is_float(sinks.dtype):
-        raise ShapeError(
-            f"{_HERE}: sinks is {sinks.shape} {sinks.dtype}, q is {q.shape}; there must be one "
-            f"float for each of the {q.shape[-3]} query heads"
-        )
-    return sinks
-
-
-def _positions(name, given, length, q):
-    """Positions as whole numbers, (length,) or (B, length), or None where they are not given."""
-    if given is None:
-        return None
-    given = as_tensors(_HERE, **{"q": q, name: given})[1]
-    batch = q.shape[:-3]
-    fits = given.ndim >= 1 and given.shape[-1] == length
-    fits = fits and (
-        given.ndim == 1 or (given.ndim == len(batch) + 1 and broadcasts_to(given.shape[:-1], batch))
-    )
-    if not fits:
-        raise ShapeError(
-            f"{_HERE}: {name} is {given.shape}, q is {q.shape}; it must be ({length},), or one row "
-            f"for each sequence, {(*batch, length)}"
-        )
-    if given.dtype.kind not in "iu":
-        raise DTypeError(f"{_HERE}: {name} are {given.dtype}; positions are whole numbers")
-    given = given.astype(dtypes.int64)  # the difference of two unsigned or narrow ones wraps round
-    if length > 1 and bool((given[..., 1:] < given[..., :-1]).any()):
-        raise ShapeError(
-            f"{_HERE}: {name} go backwards, q is {q.shape}; positions must ascend along the "
-            "sequence"
-        )
-    return given

@@ -27,7 +27,7 @@ import math
 import numpy as np
 
 from .blocks import sum_rows
-from .reach import Reach, Scores
+from .reach import Reach, Scores, across
 
 __all__ = ["attention"]
 
@@ -62,44 +62,65 @@ def attention(
     reach = Reach(q_positions, k_positions, causal, window, q.shape[-2], k.shape[-2], bits)
     scores = Scores(q, k, v, bias, mask, reach, scale, drop)
     y = _like(q, (*q.shape[:-1], v.shape[-1]))
-    to, values = scores.by_head(y), scores.v
-    is_kept = any(needs) and scores.size <= KEPT * q.size
+    to = scores.by_head(y)
+    is_short = scores.size <= KEPT * q.size
     kept, inverses = [], []
+    scores.lay_across()
     for block in scores.blocks():
         e, keep = found = block.exponentials()
         total = sum_rows(e)
         total[total == 0] = math.inf  # a query that may attend nothing
         inverse = 1 / total
+        if is_short:
+            e *= inverse
+            if not math.isfinite(inverse.sum()):
+                e[~block.open_pairs()] = 0  # which 0·NaN is not
         thinned = e if keep is None else e * keep
-        mixed = np.matmul(thinned, values[block.keys], out=to[block.queries])
-        mixed *= inverse if keep is None else inverse * e.dtype.type(drop.upscale)
+        mixed = np.matmul(thinned, scores.v[block.keys], out=to[block.queries])
+        if not is_short:
+            mixed *= inverse
+        if keep is not None:
+            mixed *= e.dtype.type(drop.upscale)
         block.spoil_values(mixed)
-        kept.append(found if is_kept else None)
-        inverses.append(inverse)
+        kept.append(found if is_short and any(needs) else None)
+        inverses.append(None if is_short else inverse)
+    scores.k_across = None
     likes = (q, k, v, bias)
-    return y, lambda g: _backward(scores, likes, g, y, kept, inverses, needs)
+
+    def backward(g, into=None):
+        places = [_like(x, x.shape) if need else None for x, need in zip(likes, needs)]
+        if into is not None and q.ndim <= 4:  # beyond that, what is by head is no view
+            places[:3] = into
+        return _backward(scores, places, g, y, kept, inverses, needs)
+
+    return y, backward
 
 
-def _backward(scores, likes, g, y, kept, inverses, needs):
-    """The gradients of q, k, v and bias, and None for the sinks."""
-    grads = [_like(x, x.shape, np.zeros_like) if need else None for x, need in zip(likes, needs)]
+def _backward(scores, grads, g, y, kept, inverses, needs):
+    """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
+    for x in grads:
+        if x is not None:
+            x[...] = 0
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
-    g, y, v = scores.by_head(g), scores.by_head(y), scores.v
-    largest = np.vecdot(v, v).max()
+    g, y = scores.by_head(g), scores.by_head(y)
+    scale = g.dtype.type(1 if needs[3] else scores.scale)  # of dS; a bias wants it unscaled
+    if kept[0] is None:
+        scores.lay_across()
+    v_across = across(scores.v, scale)
     for block, saved, inverse in zip(scores.blocks(), kept, inverses):
         e, keep = saved or block.exponentials()
-        part = g[block.queries] * inverse
+        part = g[block.queries] if inverse is None else g[block.queries] * inverse
         along = np.vecdot(part, y[block.queries])[..., None]
         if keep is not None:
-            part *= e.dtype.type(scores.drop.upscale)
+            part = part * e.dtype.type(scores.drop.upscale)
         if gv is not None:
             block.add_product(gv, e if keep is None else e * keep, part)
-        gs = part @ v[block.keys].swapaxes(-1, -2)
+        gs = part @ v_across[(*block.where, slice(None), slice(None), block.columns)]
         if keep is not None:
             gs *= keep
-        gs -= along
+        gs -= along * scale
         gs *= e
-        if not math.isfinite(np.vecdot(part, part).max() * largest + along.sum()):
+        if not math.isfinite(np.vecdot(part, part).max() * scores.longest_value + along.sum()):
             gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
         if needs[3]:
             block.add_to(grads[3], gs)
@@ -107,11 +128,14 @@ def _backward(scores, likes, g, y, kept, inverses, needs):
             np.matmul(gs, block.k, out=gq[block.queries])
         if gk is not None:
             block.add_product(gk, gs, block.q)
-    if gq is not None:
-        grads[0] *= scores.scale
+    scores.k_across = None
+    if needs[3]:
+        for grad in grads[:2]:
+            if grad is not None:
+                grad *= scores.scale
     return (*grads, None)
 
 
-def _like(x, shape, make=np.empty_like):
+def _like(x, shape):
     """A new array laid out in memory as x is, so that joining heads again copies nothing."""
-    return make(x, shape=shape, order="K" if x.ndim <= 4 else "C")
+    return np.empty_like(x, shape=shape, order="K" if x.ndim <= 4 else "C")

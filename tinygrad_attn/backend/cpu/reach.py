@@ -7,10 +7,9 @@ import math
 
 import numpy as np
 
-from .blocks import BLOCK
+__all__ = ["Block", "Reach", "Scores", "across"]
 
-__all__ = ["Block", "Reach", "Scores"]
-
+BLOCK = 131072  # scores of a block: there is one array of them at a time, so it may be large
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
 BOUND = 30  # scores that are no larger need no maximum subtracted
 
@@ -79,30 +78,37 @@ class Scores:
     def __init__(self, q, k, v, bias, mask, reach, scale, drop):
         self.reach, self.scale, self.drop, self.ndim = reach, scale, drop, q.ndim
         self.key_heads = k.shape[-3]
-        (self.q, self.bad_q), (self.k, self.bad_k), (self.v, self.bad_v) = (
-            _without_nan(self.by_head(x)) for x in (q, k, v)
-        )
-        self.given_q = self.by_head(q)
-        self.shape = (*self.q.shape[:-1], k.shape[-2])
+        self.given = [self.by_head(x) for x in (q, k, v)]
+        whole, self.bad, squares = zip(*map(_without_nan, self.given))
+        self.q, self.k, self.v = whole
+        self.longest_value = squares[2].max()
+        self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
         full = (*q.shape[:-1], k.shape[-2])
         self.bias, self.mask = (
             None if x is None else self.by_head(np.broadcast_to(x, full)) for x in (bias, mask)
         )
-        self.is_steep = self._steep()
+        self.is_steep = self._steep(*squares[:2])
 
     def by_head(self, x):
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
         return x.reshape(-1, self.key_heads, x.shape[-3] // self.key_heads, *x.shape[-2:])
 
-    def _steep(self):
-        """Of which queries a score may be beyond the bound (N, Hk, H/Hk, T, 1); None for none."""
+    def lay_across(self):
+        """Have the keys, scaled, written out as (E, S)."""
+        self.k_across = across(self.k, self.scale)
+
+    def _steep(self, q_squared, k_squared):
+        """Of which queries a score may be beyond the bound (N, Hk, H/Hk, T, 1); None for none.
+
+        Given the squared lengths of the queries and of the keys.
+        """
         if self.bias is not None:
             return np.ones((*self.shape[:-1], 1), bool)
-        q = np.sqrt(np.vecdot(self.q, self.q)) * abs(self.scale)
-        k = np.sqrt(np.vecdot(self.k, self.k))
-        if (q.max() * k.max()) <= BOUND:
+        steepest = math.sqrt(q_squared.max()) * math.sqrt(k_squared.max()) * abs(self.scale)
+        if steepest <= BOUND:
             return None
+        q, k = np.sqrt(q_squared) * abs(self.scale), np.sqrt(k_squared)
         return ~(q * self._largest(k) <= BOUND)[..., None]  # ∞·0 is no number, and may be anything
 
     def _largest(self, k):
@@ -147,14 +153,13 @@ class Block:
         self.scores, self.where, self.rows, self.columns = scores, where, rows, columns
         self.queries = (*where, slice(None), rows)
         self.keys = (*where, slice(None), columns)
-        self.q = scores.q[self.queries] * scores.q.dtype.type(scores.scale)
-        self.k = scores.k[self.keys]
+        self.q, self.k = scores.q[self.queries], scores.k[self.keys]
         self.shape = (*self.q.shape[:-1], columns.stop - columns.start)
         self.is_first = rows.start == 0  # nothing has been added to the gradients of these keys yet
 
     def exponentials(self):
         """eˢ, up to a factor for each row and 0 where closed; and which of them dropout keeps."""
-        s = self.q @ self.k.swapaxes(-1, -2)
+        s = self.q @ self.scores.k_across[(*self.where, slice(None), slice(None), self.columns)]
         if self.scores.bias is not None:
             s += self.scores.bias[(*self.queries, self.columns)]
         steep = self.scores.is_steep
@@ -193,10 +198,10 @@ class Block:
 
         But an infinity in a query may make all of its scores −∞, and then it attends nothing.
         """
-        bad_q, bad_k = self.scores.bad_q, self.scores.bad_k
+        bad_q, bad_k, _ = self.scores.bad
         if bad_q is not None:
             open_pairs = self.open_pairs() & bad_q[self.queries].any(axis=-1, keepdims=True)
-            s = (self.scores.given_q[self.queries] * self.scores.scale) @ self.k.swapaxes(-1, -2)
+            s = (self.scores.given[0][self.queries] * self.scores.scale) @ self.k.swapaxes(-1, -2)
             is_shut = np.where(open_pairs, s == -math.inf, True).all(axis=-1, keepdims=True)
             e[open_pairs] = math.nan
             e[open_pairs & is_shut] = 0
@@ -206,8 +211,9 @@ class Block:
 
     def spoil_values(self, y):
         """NaN in those elements of y to which a value contributes that is not finite there."""
-        if self.scores.bad_v is not None:
-            y[self.open_pairs() @ self.scores.bad_v[self.keys]] = math.nan
+        bad = self.scores.bad[2]
+        if bad is not None:
+            y[self.open_pairs() @ bad[self.keys]] = math.nan
 
     def _kept(self):
         """Which of the weights dropout keeps, or None without dropout."""
@@ -220,10 +226,12 @@ class Block:
     def add_product(self, grad, weights, x):
         """grad += weightsᵀ·x, summed over the query heads that share a key head."""
         to, weights = grad[self.keys], weights.swapaxes(-1, -2)
-        if self.is_first and weights.shape[2] == 1:
+        if weights.shape[2] > 1:
+            to += (weights @ x).sum(axis=2, keepdims=True)
+        elif self.is_first:
             np.matmul(weights, x, out=to)
         else:
-            to += (weights @ x).sum(axis=2, keepdims=True)
+            to += weights @ x
 
     def add_to(self, gbias, gs):
         """Add the gradient of these scores to the bias's, summed where the bias was stretched."""
@@ -236,6 +244,14 @@ class Block:
         grouped[where] += gs.sum(axis=stretched, keepdims=True)
 
 
+def across(x, scale):
+    """xᵀ·scale, written out: OpenBLAS multiplies by small matrices that lie so twice as fast."""
+    turned = np.empty((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
+    turned[...] = x.swapaxes(-1, -2)  # a copy walks through x in a better order than a product
+    turned *= x.dtype.type(scale)
+    return turned
+
+
 def _close(e, open_bits):
     """e where the bits are ones, else 0 whatever e is, in place: 0·NaN would not be 0."""
     bits = e.view(open_bits.dtype)
@@ -243,8 +259,12 @@ def _close(e, open_bits):
 
 
 def _without_nan(x):
-    """(x with 0 for what is not finite, where that was, or None for nowhere)."""
-    if math.isfinite(x.sum()):
-        return x, None
+    """(x with 0 for what is not finite, where that was or None for nowhere, its squared rows)."""
+    squared = np.vecdot(x, x)
+    if math.isfinite(squared.max()):
+        return x, None, squared
     bad = ~np.isfinite(x)
-    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)
+    if not bad.any():  # a square is too large
+        return x, None, squared
+    x = np.where(bad, 0, x)
+    return x, bad, np.vecdot(x, x)

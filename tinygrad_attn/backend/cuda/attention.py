@@ -98,7 +98,7 @@ def attention(q, k, v, bias, sinks, mask, *positions, needs, **options):
     limit = _shared_limit(call.xp, _device(call.xp))
     if any(plan.shared_bytes > limit for plan in call.plans):
         return NotImplemented
-    return call.forward(), lambda g: call.backward(g, needs)
+    return call.forward(), lambda g, into=None: call.backward(g, needs)
 
 
 attention.takes_halves = True  # 16-bit floats as they are

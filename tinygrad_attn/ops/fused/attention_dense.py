@@ -51,7 +51,7 @@ def dense_attention(
     thinned = weights if keep is None else weights * keep
     y = mix(thinned, v, allowed)
 
-    def backward(g):
+    def backward(g, into=None):
         gv = fold(thinned, g, v.shape[-3]) if needs[2] else None
         gs = matmul_heads(g, v.swapaxes(-1, -2))  # dP, and step by step dS
         if keep is not None:

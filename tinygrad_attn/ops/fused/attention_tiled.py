@@ -83,7 +83,7 @@ def tiled_attention(
         block.put(y, mixed)
         block.put(log_total, xp.where(empty, 0, top + xp.log(xp.where(empty, 1, total)))[:, 0])
 
-    def backward(g):
+    def backward(g, into=None):
         delta = xp.sum(g * y, axis=-1)
         return _backward(inputs, q, k, v, bias, sinks, g, delta, log_total, drop, needs)
 
