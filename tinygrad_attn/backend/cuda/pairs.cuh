@@ -26,7 +26,7 @@ struct PairStrides {  // of (B, H, T, S), in elements; 0 where broadcast
 };
 
 struct Problem {
-    Strides q, k, v, g;
+    Strides q, k, v, y, g, gq, gk, gv;
     PairStrides mask, bias;
     long long q_positions, k_positions;  // from one sequence's positions to the next's
     long long offset;                    // the position of query 0 where none are given
@@ -34,6 +34,7 @@ struct Problem {
     unsigned long long drop_key;
     int batch, heads, key_heads, queries, keys, width, width_v;
     int is_aligned;  // whether rows can be copied 16 bytes at a time
+    int has_rule;    // whether positions or a mask close any pair; all others are plain products
     unsigned dropped;
     float scale, softcap, upscale;
 };
