@@ -64,8 +64,8 @@ class Backend:
             )
         return device
 
-    def note_span(self, array, least, greatest):
-        """Take note that the whole numbers in a new array lie in least..greatest."""
+    def note_span(self, array, least, greatest, ascends=False):
+        """Take note that the whole numbers in a new array lie in least..greatest; and ascend?"""
 
     def lies_within(self, array, low, end, but=None):
         """Whether the whole numbers in ``array``, one at least, are all in low..end−1.
@@ -73,6 +73,10 @@ class Backend:
         Those that equal ``but`` may be passed over. A False may be more careful than need be.
         """
         return int(array.min()) >= low and int(array.max()) < end
+
+    def ascends(self, array):
+        """Whether no number in ``array`` is below the one before it on the last axis."""
+        return not (array[..., 1:] < array[..., :-1]).any()
 
     def synchronize(self):
         """Wait until all work given to the device is done. A CPU is never behind."""

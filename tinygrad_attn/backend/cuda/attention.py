@@ -200,13 +200,11 @@ class _Call:
             x = self.xp.broadcast_to(x, (*self.batch_shape, *x.shape[-3:]))
         return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
-    def _like(self, x, width=None):
-        """An empty array that lies as x does: (B, heads, length, width), of a token its heads side
-        by side where those of x are."""
-        shape = (*x.shape[:3], x.shape[3] if width is None else width)
+    def _like(self, x, width):
+        """An empty array of that width which lies as x does: a token's heads side by side, or not."""
+        batch, heads, length, _ = x.shape
         if x.strides[1] >= x.strides[2]:
-            return self.xp.empty(shape, dtype=x.dtype)
-        batch, heads, length, width = shape
+            return self.xp.empty((batch, heads, length, width), dtype=x.dtype)
         return self.xp.empty((batch, length, heads, width), dtype=x.dtype).swapaxes(1, 2)
 
     def _set_strides(self, **arrays):
@@ -271,7 +269,7 @@ class _Call:
         g, plan = self._rows(g.astype(q.dtype, copy=False)), self.plans[1]
         wanted = needs[0], *(needs[1] or needs[2],) * 2
         gq, gk, gv = (
-            None if not need else self._like(x) if place is None else self._rows(place)
+            None if not need else self._like(x, x.shape[3]) if place is None else self._rows(place)
             for x, place, need in zip((q, k, v), into, wanted)
         )
         self._set_strides(g=g, gq=gq, gk=gk, gv=gv)

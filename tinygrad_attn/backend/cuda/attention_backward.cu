@@ -210,14 +210,13 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
         multiply(sum, gs, queries);
         head = next_head, tile = next_tile, turn ^= 1;
     }
+    gk = head_of(gk, p.gk, batch, key_head), gv = head_of(gv, p.gv, batch, key_head);
     float factor[BANDS][2], one[BANDS][2];
 #pragma unroll
     for (int m = 0; m < BANDS; ++m) {
         factor[m][0] = factor[m][1] = p.scale;
         one[m][0] = one[m][1] = 1;
     }
-    store_rows<WIDTH>(sum, head_of(gk, p.gk, batch, key_head), p.gk.row, row, p.keys, p.width,
-                      factor);
-    store_rows<WIDTH_V>(sum_v, head_of(gv, p.gv, batch, key_head), p.gv.row, row, p.keys,
-                        p.width_v, one);
+    store_rows<WIDTH>(sum, gk, p.gk.row, row, p.keys, p.width, factor);
+    store_rows<WIDTH_V>(sum_v, gv, p.gv.row, row, p.keys, p.width_v, one);
 }
