@@ -14,6 +14,7 @@ from tinygrad_attn.ops.fused.attention_packed import _packed_attention
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
 from tinygrad_attn.ops.fused.embedding import _embedding
 from tinygrad_attn.ops.fused.linear import _linear
+from tinygrad_attn.ops.fused.linear_packed import _packed_linear
 from tinygrad_attn.ops.fused.norm import _layer_norm
 
 from .problem import ADAMW, LAYER_NORM_EPS
@@ -104,21 +105,16 @@ class Run:
         _, T, _, D, _, H = self.sizes
         h, back_norm = self._norm(f"{block}.norm1", x)
         names = [f"{block}.attention.{part}" for part in ("query", "key", "value")]
-        weight, bias = (
-            xp.concatenate([self.weights[f"{name}.{kind}"] for name in names])
-            for kind in ("weight", "bias")
-        )
-        qkv, back_qkv = run(_linear, h, weight, bias, None)
+        parts = [f"{name}.{kind}" for kind in ("weight", "bias") for name in names]
+        qkv, back_qkv = run(_packed_linear, h, *[self.weights[part] for part in parts])
         sizes = {"heads": H, "kv_heads": H, "path": "dense" if T * T <= DENSE_LIMIT else "tiled"}
         rules = {"causal": True, "window": None, "scale": 1 / math.sqrt(D // H), "softcap": None}
         y, back_y = run(_packed_attention, qkv, *[None] * 5, **sizes, **rules, drop=None)
         y, back_out = self._linear(f"{block}.attention.out", y, residual=x)
 
         def backward(g):
-            gh, gw, gb, _ = back_qkv(back_y(back_out(g))[0])
-            for i, name in enumerate(names):
-                self.found[f"{name}.weight"] = gw[i * D : (i + 1) * D]
-                self.found[f"{name}.bias"] = gb[i * D : (i + 1) * D]
+            gh, *found = back_qkv(back_y(back_out(g))[0])
+            self.found.update(zip(parts, found))
             gx = back_norm(gh)
             gx += g
             return gx

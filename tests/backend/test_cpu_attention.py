@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_attn as ta
-from tinygrad_attn.backend.cpu import reach
+from tinygrad_attn.backend.cpu import scores
 
 attend = ta.scaled_dot_product_attention
 KERNEL = sys.modules["tinygrad_attn.backend.cpu.attention"]  # the package has the function there
 TOLERANCE = {"float16": 2e-3, "float32": 2e-5, "float64": 1e-12}
 
-SWITCHES = (reach, "BLOCK"), (reach, "ROWS"), (reach, "BOUND"), (KERNEL, "KEPT")
+SWITCHES = (scores, "BLOCK"), (scores, "ROWS"), (scores, "BOUND"), (KERNEL, "KEPT")
 WAYS = {  # name -> elements of a block, its queries, the bound, what is kept
     "a row at a time, all guarded": (7, 1, 0, 0),
     "ragged, some guarded": (64, 3, 2, 2),
@@ -180,7 +180,7 @@ def same(found, expected):
 @pytest.mark.parametrize("limits", [{"causal": True}, {"window": 1}])
 def test_a_block_that_reaches_no_key_at_all(limits, monkeypatch):
     """More queries than keys, and a bias, with which every row gets its maximum subtracted."""
-    monkeypatch.setattr(reach, "ROWS", 2)
+    monkeypatch.setattr(scores, "ROWS", 2)
     q, k, v, bias = (numbers(1, 2, *size) for size in ((9, 4), (3, 4), (3, 4), (9, 3)))
     same(*both(q, k, v, bias=bias, **limits))
 

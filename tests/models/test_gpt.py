@@ -8,6 +8,7 @@ import pytest
 import tinygrad_attn as ta
 from tinygrad_attn.errors import DTypeError, IndexRangeError, ShapeError
 from tinygrad_attn.models import GPT, GPTConfig
+from tinygrad_attn.models.place import Place
 
 SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 4, "n_embd": 16}
 
@@ -189,6 +190,26 @@ def test_attention_weights_are_those_of_the_scheme(positions):
     ratio = weights[0, 0, :, 5, 4] / weights[0, 0, :, 5, 5]  # small weights: scores are nearly 0
     slopes = [2.0 ** -(2 * h) for h in range(1, 5)] if positions == "alibi" else 0
     np.testing.assert_allclose(np.log(ratio), -np.array(slopes) * np.ones(4), atol=0.05)
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_kv_head": 2, "bias": False}, {"window": 3}])
+@pytest.mark.parametrize("positions", ["learned", "alibi"])
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_one_product_for_q_k_and_v_is_three(changes, positions, is_padded, monkeypatch):
+    """With dropout, the very same elements of which are dropped."""
+    model, ids = small(positions=positions, dropout=0.2, **changes), tokens(2, 6)
+    real = ta.tensor(np.arange(6) < [[6], [4]]) if is_padded else None
+    results = []
+    for is_whole in (True, False):
+        monkeypatch.setattr(Place, "is_whole", is_whole)
+        ta.manual_seed(1)
+        with ta.profile() as p:
+            logits = model(ids, key_mask=real)
+        assert ("packed_attention" in p.ops) == is_whole
+        loss = ta.cross_entropy(logits, ids)
+        results.append([logits, *ta.grad(loss, list(model.parameters()))])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", ["learned", "rope"])

@@ -107,6 +107,39 @@ def test_padded_keys_have_no_influence_and_get_no_gradient():
     assert not grads[0][~real].any() and grads[0][real].any()
 
 
+RULES = {
+    "plain": {},
+    "masks": {"mask": RNG.random((5, 5)) < 0.7, "key_mask": RNG.random((2, 5)) < 0.7},
+    "a learned bias": {"bias": inputs(4, 5, 5)},
+    "window": {"causal": True, "window": 2},
+    "positions": {"causal": True, "q_positions": [0, 1, 2, 4, 9], "k_positions": [0, 1, 5, 6, 7]},
+}
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=list(RULES))
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_self_attention_from_one_product_is_that_from_three(rules, kv_heads, bias):
+    """A key that is another tensor, of the same numbers, is another sequence to the layer."""
+    layer = nn.MultiheadAttention(8, 4, dropout=0.3, bias=bias, num_kv_heads=kv_heads)
+    rules = {
+        name: ta.tensor(x, requires_grad=name == "bias") if isinstance(x, np.ndarray) else x
+        for name, x in rules.items()
+    }
+    x = ta.tensor(inputs(2, 5, 8), requires_grad=True)
+    learned = [rules["bias"]] if "bias" in rules else []
+    wanted, results = [x, *learned, *layer.parameters()], []
+    for keys in ((), (x + 0,)):
+        ta.manual_seed(3)  # the same weights are dropped
+        with ta.profile() as p:
+            y = layer(x, *keys, **rules)
+        assert ("packed_attention" in p.ops) == (not keys)
+        g = ta.tensor(np.random.default_rng(1).standard_normal(y.shape).astype(np.float32))
+        results.append([y, *ta.grad(y, wanted, g)])
+    for one, other in zip(*results, strict=True):
+        close(one, other.numpy())
+
+
 def test_the_masks_of_pairs_and_of_keys_must_both_agree():
     layer = nn.MultiheadAttention(4, 2)
     x = ta.tensor(inputs(2, 3, 4))

@@ -46,6 +46,21 @@ def linear_shapes(draw):
 
 
 @st.composite
+def packed_linear_shapes(draw):
+    """x (..., in), three weights (out, in), three biases (out,)."""
+    (shape,) = draw(one_shape(min_dims=1))
+    outs = [draw(st.integers(0, 3)) for _ in range(3)]
+    return (shape, *((out, shape[-1]) for out in outs), *((out,) for out in outs))
+
+
+@st.composite
+def packed_shapes(draw):
+    """qkv (B, T, (4 + 2·2)·E), a bias (H, T, T) and sinks (H,), with H = 4 and Hk = 2."""
+    batch, length, width = (draw(st.integers(*ends)) for ends in ((0, 2), (0, 3), (1, 2)))
+    return (batch, length, 8 * width), (4, length, length), (4,)
+
+
+@st.composite
 def attention_shapes(draw):
     """q (B, H, T, E), k (B, Hk, S, E), v (B, Hk, S, Ev)."""
     batch, groups, heads = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
@@ -72,6 +87,28 @@ def attend_biased(path):
         return ta.scaled_dot_product_attention(q, k, v, path=path, **options)
 
     return attend
+
+
+def attend_packed(path):
+    def attend(qkv, bias, sinks):
+        options = {"bias": bias, "sinks": sinks, "causal": True}
+        return ta.packed_attention(qkv, 4, 2, path=path, **options)
+
+    return attend
+
+
+def packed_linear(x, wq, wk, wv, bq, bk, bv):
+    return ta.packed_linear(x, [wq, wk, wv], [bq, bk, bv])
+
+
+def np_packed_linear(x, *parts):
+    return np.concatenate([x @ w.T + b for w, b in zip(parts[:3], parts[3:])], axis=-1)
+
+
+def linear_and_more(x, weight, bias):
+    """With what can come after the product; the residual is in ``fused/test_linear.py``."""
+    options = {"activation": "gelu", "dropout": 0.4, "generator": ta.Generator(3)}
+    return ta.linear(x, weight, bias, **options)
 
 
 def dropped(x):
@@ -124,6 +161,21 @@ ORDER_2 = [
         lambda x, w, b: x @ w.T,
         shapes=linear_shapes(),
     ),
+    Case("linear and more", linear_and_more, (ANY,) * 3, shapes=linear_shapes()),
+    Case(
+        "linear, packed",
+        packed_linear,
+        (ANY,) * 7,
+        np_packed_linear,
+        shapes=packed_linear_shapes(),
+    ),
+    Case(
+        "linear, silu",
+        lambda x, w, b: ta.linear(x, w, b, activation="silu"),
+        (ANY, ANY, ANY),
+        lambda x, w, b: (x @ w.T + b) / (1 + np.exp(-(x @ w.T + b))),
+        shapes=linear_shapes(),
+    ),
     Case(
         "embedding",
         looked_up,
@@ -142,6 +194,8 @@ ORDER_2 = [
         (ANY,) * 3,
         shapes=attention_shapes(),
     ),
+    Case("attention, packed", attend_packed(None), (ANY,) * 3, shapes=packed_shapes()),
+    Case("attention, packed, tiled", attend_packed("tiled"), (ANY,) * 3, shapes=packed_shapes()),
     Case("attention, tiled", attend("tiled"), (ANY,) * 3, shapes=attention_shapes()),
     Case("attention, dense, biased", attend_biased("dense"), (ANY,) * 5, shapes=biased_shapes()),
     Case("attention, tiled, biased", attend_biased("tiled"), (ANY,) * 5, shapes=biased_shapes()),

@@ -9,19 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_attn as ta
+from tinygrad_attn.backend.cpu import CpuBackend
 from tinygrad_attn.ops.fused import attention_tiled
 
 PATHS = ("spec", "dense", "tiled")
 attend = ta.scaled_dot_product_attention
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_tiles():
-    """Tiles of a few scores, so that small tests cross many of their edges."""
-    kept = attention_tiled.ROWS, attention_tiled.COLUMNS
-    attention_tiled.ROWS, attention_tiled.COLUMNS = 4, 5
-    yield
-    attention_tiled.ROWS, attention_tiled.COLUMNS = kept
+@pytest.fixture(autouse=True, scope="module", params=["portable", "of the CPU"])
+def kernels(request):
+    """Both kinds of kernels: the CPU's own serves dense and tiled alike, where it does not decline.
+
+    Tiles have a few scores, so that small tests cross many of their edges.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention_tiled, "ROWS", 4)
+        patch.setattr(attention_tiled, "COLUMNS", 5)
+        if request.param == "portable":
+            patch.setattr(CpuBackend, "kernels", {})
+        yield
 
 
 # ---- settings drawn at random --------------------------------------------------------------------

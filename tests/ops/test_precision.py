@@ -29,6 +29,7 @@ CALLS = {  # op of the table -> a call of one tensor (1, 2, 3) of numbers in 0..
     "einsum": lambda x: ta.einsum("bij,bkj->bik", x, x),
     "conv1d": lambda x: ta.conv1d(x, like(x, 4, 2, 2), like(x, 4)),
     "scaled_dot_product_attention": lambda x: ta.scaled_dot_product_attention(x, x, x),
+    "packed_linear": lambda x: ta.packed_linear(x, [like(x, 4, 3)] * 3, [like(x, 4)] * 3),
     "packed_attention": lambda x: ta.packed_attention(x, 1),
     "arccos": lambda x: ta.arccos(x * 0.5),
     "arcsin": lambda x: ta.arcsin(x * 0.5),
@@ -164,7 +165,8 @@ def test_every_op_computes_nearly_the_same_and_passes_back_float32(case, data):
 
 
 PYTORCH = {  # "CUDA Ops that can autocast", PyTorch's documentation of torch.amp; our names
-    "half": "matmul linear einsum conv1d scaled_dot_product_attention packed_attention",
+    "half": "matmul linear packed_linear einsum conv1d "
+    "scaled_dot_product_attention packed_attention",
     "float32": "arccos arcsin cosh exp expm1 log log10 log1p log2 power prod reciprocal rsqrt sinh "
     "tan sum cumsum cumprod softmax log_softmax softplus layer_norm rms_norm norm normalize cdist "
     "cosine_similarity kl_div l1_loss smooth_l1_loss huber_loss mse_loss nll_loss cross_entropy "

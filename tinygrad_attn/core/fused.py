@@ -38,9 +38,9 @@ __all__ = ["Fused", "fused"]
 class Fused(Op):
     """An op with a hand-written kernel and a spec. Made by ``@fused(spec=...)``."""
 
-    def __init__(self, kernel, spec, constants, reads_result):
+    def __init__(self, kernel, spec, constants, reads_result, gives_pieces):
         super().__init__(kernel)
-        self.spec, self.reads_result = spec, reads_result
+        self.spec, self.reads_result, self.gives_pieces = spec, reads_result, gives_pieces
         self._is_told = "needs" in self.options  # which arguments want a gradient
         self._places, self._needs = range(len(self.positional)), {}
         self.options.discard("needs")  # the engine gives it, no caller does
@@ -160,13 +160,15 @@ def _alias(x):
 _alias.derivatives(x=lambda g: g)
 
 
-def fused(*, spec, constants=(), reads_result=False):
+def fused(*, spec, constants=(), reads_result=False, gives_pieces=False):
     """Turn a kernel on raw arrays into an op of tensors whose definition is ``spec``.
 
     Args:
         spec: the same function of the same arguments, composed of other ops.
         constants: the names of arguments that never carry a gradient: targets, masks.
         reads_result: whether a kernel's way back reads y, which may not be overwritten then.
+        gives_pieces: whether views among the gradients are pieces of new arrays, none of which
+            overlap; who receives one may write to it as to an array of its own.
 
     Example: a square whose derivative is computed on the way forward.
 
@@ -180,4 +182,4 @@ def fused(*, spec, constants=(), reads_result=False):
         >>> ta.grad(dy, x)
         tensor(2.)
     """
-    return lambda kernel: Fused(kernel, spec, constants, reads_result)
+    return lambda kernel: Fused(kernel, spec, constants, reads_result, gives_pieces)

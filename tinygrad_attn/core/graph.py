@@ -279,18 +279,18 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
     """Add what ``node`` passes back to the gradients of its parents.
 
     A derivative may hand out the array that it was given (an addition does), a view, or something
-    saved. Only a buffer that nobody else can hold is ours: to add another gradient to, and to give
-    to a user. A sum that we made is; a part is looked into only where it ends in a leaf, and being
-    ours saves a copy.
+    saved. Only what nobody else can hold is ours, to add to, and to give to a user: a sum of ours,
+    or, where it ends in a leaf, a new array; pieces of one too, if the op vouches for them.
     """
     parts = list(node.op.pull_back(node, gradient, wanted, create_graph))
     for parent, part in parts:
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and not create_graph and part.base is None:
+            if parent.op is None and not create_graph:
+                is_apart = part.base is None or getattr(node.op, "gives_pieces", False)
                 known = [id(gradient), *map(id, node.saved), *[id(other) for _, other in parts]]
-                if known.count(id(part)) == 1:  # known to nobody but this list
+                if is_apart and known.count(id(part)) == 1:  # known to nobody but this list
                     ours.add(parent)
         elif parent in ours and not create_graph:
             held += part

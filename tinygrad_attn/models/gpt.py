@@ -36,6 +36,7 @@ from ..ops import (
     concatenate,
     linear,
     packed_attention,
+    packed_linear,
     rope,
     scaled_dot_product_attention,
     stack,
@@ -188,7 +189,11 @@ class GPT(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention moves information between tokens, the mlp works on each token alone."""
+    """One layer: attention moves information between tokens, the mlp works on each token alone.
+
+    Both are handed the residual, x, and return it with what they found added: their last product
+    can do that on the way.
+    """
 
     def __init__(self, config: GPTConfig):
         self.norm1 = nn.LayerNorm(config.n_embd, bias=config.bias)
@@ -218,25 +223,17 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x, place, bias=None, residual=None):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
-        if place.is_whole and not self.turns:
-            y = packed_attention(self._project_at_once(x), self.heads, self.kv_heads, **rules)
+        if place.is_whole and not self.turns:  # then one product makes q, k and v
+            parts = self.query, self.key, self.value
+            qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
+            y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:
             q, k, v = self._project(x, place)
             y = _join_heads(scaled_dot_product_attention(q, k, v, **rules))
         return self.out(y, residual=residual, dropout=self.dropout.rate)
 
-    def _project_at_once(self, x):
-        """What each token asks, what it answers to and what it gives, (B, T, (H + 2·Hk)·E).
-
-        One large product is faster than three; it costs a copy of the weights, side by side.
-        """
-        parts = self.query, self.key, self.value
-        weight = concatenate([part.weight for part in parts])
-        bias = None if self.query.bias is None else concatenate([part.bias for part in parts])
-        return linear(x, weight, bias)
-
     def _project(self, x, place):
-        """The same one by one: q (B, H, T, E), k and v (B, Hk, S, E).
+        """What each token asks, q (B, H, T, E); what answers, k, with what, v (B, Hk, S, E).
 
         Queries and keys may have to turn first, and the ``place`` of the tokens adds the keys and
         values of those before them, if there are any.

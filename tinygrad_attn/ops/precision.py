@@ -15,7 +15,10 @@ from ..core.autocast import RULES
 
 __all__ = ["FLOAT32", "HALF"]
 
-HALF = "matmul linear einsum conv1d scaled_dot_product_attention packed_attention".split()
+HALF = """
+    matmul linear packed_linear einsum conv1d
+    scaled_dot_product_attention packed_attention
+""".split()
 
 FLOAT32 = """
     exp exp2 expm1 log log1p log2 log10 arccos arcsin cosh sinh tan

@@ -16,6 +16,7 @@ from tinygrad_attn.ops.fused.dropout import Drop, _dropout
 from tinygrad_attn.ops.fused.embedding import _embedding
 from tinygrad_attn.ops.fused.gelu import _gelu, _gelu_tanh
 from tinygrad_attn.ops.fused.linear import _linear
+from tinygrad_attn.ops.fused.linear_packed import _packed_linear
 from tinygrad_attn.ops.fused.norm import _layer_norm, _rms_norm
 from tinygrad_attn.ops.fused.softmax import _log_softmax, _softmax
 
@@ -84,6 +85,16 @@ def linear_case(activation, *given):
     return case
 
 
+def packed_case(has_bias):
+    def case(rng, n, d):
+        outs = 3, 1, 2
+        biases = [floats(rng, out) if has_bias else None for out in outs]
+        weights = [floats(rng, out, d) for out in outs]
+        return _packed_linear, [floats(rng, 2, n, d), *weights, *biases], {}
+
+    return case
+
+
 CASES = {
     "softmax": softmax_case(_softmax),
     "log_softmax": softmax_case(_log_softmax),
@@ -96,6 +107,8 @@ CASES = {
     "layer_norm, plain": norm_case(_layer_norm, (False, False)),
     "rms_norm": norm_case(_rms_norm, (True,)),
     "rms_norm, plain": norm_case(_rms_norm, (False,)),
+    "linear, packed": packed_case(True),
+    "linear, packed, without bias": packed_case(False),
     "embedding": lambda rng, n, d: (
         _embedding,
         (integers(rng, 3, n, 2), floats(rng, 3, d)),

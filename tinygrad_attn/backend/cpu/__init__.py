@@ -38,6 +38,7 @@ class CpuBackend(Backend):
         "softmax": softmax,
         "surprise": surprise,
         "swiglu": swiglu,
+        "tiled_attention": attention,
     }
 
     def on(self, device):

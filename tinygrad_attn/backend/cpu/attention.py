@@ -27,7 +27,8 @@ import math
 import numpy as np
 
 from .blocks import sum_rows
-from .reach import Reach, Scores, across
+from .reach import Reach
+from .scores import Scores
 
 __all__ = ["attention"]
 
@@ -65,7 +66,6 @@ def attention(
     to = scores.by_head(y)
     is_short = scores.size <= KEPT * q.size
     kept, inverses = [], []
-    scores.lay_across()
     for block in scores.blocks():
         e, keep = found = block.exponentials()
         total = sum_rows(e)
@@ -84,7 +84,6 @@ def attention(
         block.spoil_values(mixed)
         kept.append(found if is_short and any(needs) else None)
         inverses.append(None if is_short else inverse)
-    scores.k_across = None
     likes = (q, k, v, bias)
 
     def backward(g, into=None):
@@ -98,15 +97,11 @@ def attention(
 
 def _backward(scores, grads, g, y, kept, inverses, needs):
     """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
-    for x in grads:
-        if x is not None:
-            x[...] = 0
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
     g, y = scores.by_head(g), scores.by_head(y)
-    scale = g.dtype.type(1 if needs[3] else scores.scale)  # of dS; a bias wants it unscaled
-    if kept[0] is None:
-        scores.lay_across()
-    v_across = across(scores.v, scale)
+    slope = g.dtype.type(scores.slope)
+    if needs[3]:
+        grads[3][...] = 0
     for block, saved, inverse in zip(scores.blocks(), kept, inverses):
         e, keep = saved or block.exponentials()
         part = g[block.queries] if inverse is None else g[block.queries] * inverse
@@ -115,10 +110,10 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
             part = part * e.dtype.type(scores.drop.upscale)
         if gv is not None:
             block.add_product(gv, e if keep is None else e * keep, part)
-        gs = part @ v_across[(*block.where, slice(None), slice(None), block.columns)]
+        gs = part @ block.shared.v_across[block.across]
         if keep is not None:
             gs *= keep
-        gs -= along * scale
+        gs -= along * slope
         gs *= e
         if not math.isfinite(np.vecdot(part, part).max() * scores.longest_value + along.sum()):
             gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
@@ -128,11 +123,9 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
             np.matmul(gs, block.k, out=gq[block.queries])
         if gk is not None:
             block.add_product(gk, gs, block.q)
-    scores.k_across = None
-    if needs[3]:
-        for grad in grads[:2]:
-            if grad is not None:
-                grad *= scores.scale
+    for grad in grads[:2]:
+        if grad is not None and scores.slope != scores.scale:
+            grad *= scores.scale
     return (*grads, None)
 
 

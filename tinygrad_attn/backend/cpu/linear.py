@@ -27,7 +27,8 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y, factor = np.matmul(rows, weight.T), None
     if not (activation is drop is None) and any(needs[:3]):  # booleans do for a slope of 0 or 1
-        factor = np.ones(y.shape, bool if activation in (None, "relu") else y.dtype)
+        make = np.ones if activation is None else np.empty  # it writes its slope
+        factor = make(y.shape, bool if activation in (None, "relu") else y.dtype)
     if not is_plain:
         if residual is not None:
             residual = np.broadcast_to(residual, (*x.shape[:-1], len(weight))).reshape(y.shape)

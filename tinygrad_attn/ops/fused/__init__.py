@@ -5,5 +5,6 @@ from .dropout import *
 from .embedding import *
 from .gelu import *
 from .linear import *
+from .linear_packed import *
 from .norm import *
 from .softmax import *
