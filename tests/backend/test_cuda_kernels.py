@@ -165,7 +165,7 @@ def test_kernels_decline_complex_numbers(name):
     """The gradient checker sends some; the portable kernels compute with them."""
     x = np.ones((2, 2), "complex128")
     given = {"surprise": (x, x, x), "embedding": (np.ones(2, int), x), "swiglu": (x, x)}
-    given |= {"linear": (x, x)}
+    given |= {"linear": (x, x), "packed_linear": (x,) * 4}
     given |= dict.fromkeys(("dense_attention", "tiled_attention"), (x[None],) * 3 + (None,) * 5)
     options = inspect.signature(BACKEND.kernels[name]).parameters
     options = {
