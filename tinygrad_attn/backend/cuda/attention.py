@@ -201,7 +201,7 @@ class _Call:
         return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
     def _like(self, x, width):
-        """An empty array of that width that lies as x does: a token's heads side by side, or not."""
+        """An empty array of that width, laid out as x is: a token's heads side by side, or not."""
         batch, heads, length, _ = x.shape
         if x.strides[1] >= x.strides[2]:
             return self.xp.empty((batch, heads, length, width), dtype=x.dtype)
