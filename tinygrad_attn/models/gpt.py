@@ -208,7 +208,11 @@ class Block(nn.Module):
 
 
 class CausalSelfAttention(nn.Module):
-    """Each token asks itself and all before it a question, and takes from each what answers."""
+    """Each token asks itself and all before it a question, and takes from each what answers.
+
+    Where nothing comes between their products and attention, one product with the weights of all
+    three does the work of query, key and value, which are not called themselves then.
+    """
 
     def __init__(self, config: GPTConfig):
         self.heads, self.kv_heads = config.n_head, config.n_kv_head

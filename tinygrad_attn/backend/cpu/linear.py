@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from ..random import keep_between
-from .blocks import for_row_blocks, stretched, sum_columns
+from .blocks import for_row_blocks, rows_of_block, stretched, sum_columns
 from .gates import ACTIVATIONS
 
 __all__ = ["linear"]
@@ -29,7 +29,7 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
     if not (activation is drop is None) and any(needs[:3]):  # booleans do for a slope of 0 or 1
         make = np.ones if activation is None else np.empty  # it writes its slope
         factor = make(y.shape, bool if activation in (None, "relu") else y.dtype)
-    if not is_plain:
+    if not is_plain or (bias is not None and rows_of_block(*y.shape) < len(y)):
         if residual is not None:
             residual = np.broadcast_to(residual, (*x.shape[:-1], len(weight))).reshape(y.shape)
         _finish(y, factor, bias, residual, activation, drop)
