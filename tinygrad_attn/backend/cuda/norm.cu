@@ -117,7 +117,8 @@ __device__ __forceinline__ void backward(const Stored* x, const Stored* weight, 
         if (weights.parts) leave(of_weight, weights.parts + blockIdx.x * n, n);
         if (biases.parts) leave(of_bias, biases.parts + blockIdx.x * n, n);
     }
-    if (weights.parts || biases.parts) join({weights, biases}, n, 0, n, counters, blockIdx.x, gridDim.x);
+    if (weights.parts || biases.parts)
+        join({weights, biases}, n, 0, n, counters, blockIdx.x, gridDim.x);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
