@@ -34,6 +34,7 @@ def test_three_hard_dependencies():
     [
         ("cuda12", "cupy-cuda12x"),
         ("cuda13", "cupy-cuda13x"),
+        ("bf16", "ml_dtypes"),
         ("plot", "matplotlib"),
         ("mpi", "mpi4py"),
         ("hf", "tokenizers"),

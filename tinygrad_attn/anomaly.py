@@ -6,17 +6,17 @@ back, is looked at as soon as it has run. That costs a pass over every array; it
 """
 
 import math
-from contextlib import contextmanager
 
 from .backend import dtypes, is_array, namespace
 from .core import Tensor
 from .core.graph import call_site, changed_mode, mode
+from .core.scopes import context
 from .errors import NonFiniteError
 
 __all__ = ["detect_anomaly"]
 
 
-@contextmanager
+@context
 def detect_anomaly():
     """Inside this context the first op whose result holds a NaN, or that makes an infinity, raises.
 

@@ -1,11 +1,10 @@
 """Seeing inside a model: who attends whom, layer by layer, and what is lost when a head falls
 silent."""
 
-from contextlib import contextmanager
-
 from .backend import array_from
 from .core import Tensor, no_grad
 from .core.graph import changed_mode, mode
+from .core.scopes import context
 from .errors import ShapeError
 from .ops.attention import lens
 from .trees import is_module
@@ -83,7 +82,7 @@ class Maps(dict):
             )
 
 
-@contextmanager
+@context
 def capture_attention(ablate=None):
     """Collect the weights of every attention that runs inside, by module path, on any model and
     path.

@@ -249,3 +249,26 @@ def test_an_infinite_query_is_what_the_spec_makes_of_it(sign):
         )
         np.testing.assert_allclose(found, expected, atol=1e-6)
         assert (found[0, 1, 2] == 0).all() if sign < 0 else np.isnan(found[0, 1, 2]).all()
+
+
+@pytest.mark.parametrize("kept", [0, KERNEL.KEPT])
+@pytest.mark.parametrize(
+    ("score", "value", "gradient"),
+    [(29, 1e26, 1), (-29, 1e-30, 1), (29, 1e-30, 1), (29, 1, 1e-30), (-29, 1e14, 1e14)],
+)
+def test_a_score_that_needs_no_maximum_takes_no_digit_of_what_it_weighs(
+    kept, score, value, gradient, monkeypatch
+):
+    """Of values and gradients that leave the spec, in float32, far from the ends of its range."""
+    monkeypatch.setattr(KERNEL, "KEPT", kept)
+    q = np.full((1, 2, 1), score, "float32")
+    k = np.array([1.0, 0.98, 0.95], "float32").reshape(1, 3, 1)
+    v = np.array([[1, 2], [-1, 3], [2, 1]], "float32")[None] * np.float32(value)
+    results = []
+    for path in ("dense", "spec"):
+        inputs = [ta.tensor(x, requires_grad=True) for x in (q, k, v)]
+        y = attend(*inputs, scale=1.0, path=path)
+        results.append([y, *ta.grad(y, inputs, ta.full(y.shape, float(gradient)))])
+    for found, expected in zip(*results):
+        found, expected = found.numpy(), expected.numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())

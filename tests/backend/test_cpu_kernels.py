@@ -6,6 +6,7 @@ takes. ``test_cpu_attention.py`` does the same for attention.
 
 import itertools
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -153,6 +154,24 @@ def as_the_portable(op, arrays, options, monkeypatch):
     monkeypatch.setattr(CpuBackend, "kernels", {})
     for part, expected in zip(found, run(op, arrays, options, g), strict=True):
         np.testing.assert_allclose(part, expected, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, np.linspace(0.5, 2, 5000, dtype="float32")])
+def test_cross_entropy_makes_no_matrix_but_the_gradient(smoothing, weight):
+    """Beside it, and forward at all, a few blocks."""
+    logits = np.random.default_rng(0).standard_normal((2000, 5000), np.float32)
+    target = np.arange(2000)
+    options = {"smoothing": smoothing, "ignore_index": -1, "reduction": "mean"}
+    surprise, room = get_backend("cpu").kernels["surprise"], 4 * blocks.BLOCK * logits.itemsize
+    tracemalloc.start()
+    try:
+        _, backward = surprise(logits, target, weight, **options)
+        assert tracemalloc.get_traced_memory()[1] < room
+        (gx,) = backward(np.float32(1.0))
+        assert tracemalloc.get_traced_memory()[1] < gx.nbytes + room
+    finally:
+        tracemalloc.stop()
 
 
 # ---- Adam ----------------------------------------------------------------------------------------

@@ -112,8 +112,11 @@ def test_a_dtype_that_is_none_of_16_bits(wrong):
 
 def test_bfloat16_without_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr(dtypes, "bfloat16", None)
-    with pytest.raises(DTypeError, match="needs the package ml_dtypes"):
+    needs = r"bfloat16 needs the package ml_dtypes; pip install 'tinygrad-attn\[bf16\]'"
+    with pytest.raises(DTypeError, match=f"^autocast: {needs}"):
         ta.autocast("bfloat16")
+    with pytest.raises(DTypeError, match=f"^zeros: {needs}"):
+        ta.zeros(2, dtype="bfloat16")
 
 
 # ---- which dtype ---------------------------------------------------------------------------------
@@ -358,6 +361,22 @@ def test_an_overflow_of_a_cast_is_found_where_it_happens():
         loss = (ta.layer_norm(y) * ta.tensor([1e7, 0.0, 0.0])).sum()
         with pytest.raises(NonFiniteError, match="layer_norm: the backward pass makes an inf"):
             loss.backward()
+
+
+def test_a_bias_beyond_float16_is_infinite_as_in_pytorch_and_found():
+    """PyTorch's autocast too casts it in silence: inf, and NaN after the softmax."""
+    x, weight, bias = drawn(3, 4), drawn(2, 4), ta.tensor([1e5, 0.0])
+    with ta.autocast():
+        y = ta.linear(x, weight, bias)
+        assert np.isposinf(y.numpy()[:, 0]).all() and np.isfinite(y.numpy()[:, 1]).all()
+        assert np.isnan(ta.softmax(y, axis=-1).numpy()).all()
+        found = pytest.raises(
+            NonFiniteError, match=r"linear: .* makes an infinity, at index \(0, 0"
+        )
+        with found, ta.detect_anomaly():
+            ta.linear(x, weight, bias)
+        with ta.autocast(enabled=False):
+            assert np.isfinite(ta.linear(x, weight, bias).numpy()).all()
 
 
 def test_attention_maps_are_those_of_the_model_that_computed():

@@ -158,3 +158,18 @@ def test_numpy_cannot_write_behind_our_back():
     y = ta.tensor(source)
     source[0] = 7
     assert y.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [ta.multiply, ta.matmul, lambda w, x: x * w, lambda w, x: ta.linear(w, x[None]), ta.maximum],
+    ids=["multiply", "matmul", "reflected", "linear", "maximum"],
+)
+def test_an_array_beside_a_tensor_is_copied(op, device):
+    """No write of ours: nobody would notice, and the gradient would be that of other numbers."""
+    w = ta.tensor([3.0, 4.0], device=device).requires_grad_()
+    x = (ta.ones(2, device=device) * 5).data
+    y = op(w, x).sum()
+    x[...] = 7.0
+    found = ta.grad(y, w).tolist()
+    assert found == ta.grad(op(w, ta.full((2,), 5.0, device=device)).sum(), w).tolist()

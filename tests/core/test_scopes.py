@@ -7,6 +7,8 @@ from tinygrad_attn import nn, optim
 from tinygrad_attn.backend import namespace
 from tinygrad_attn.core.graph import PLAIN, changed_mode, mode
 from tinygrad_attn.core.scopes import scoped
+from tinygrad_attn.errors import GraphError, NonFiniteError
+from tinygrad_attn.models import evaluating
 
 
 def test_scopes_run_what_is_scoped_newest_innermost():
@@ -30,6 +32,39 @@ def test_scopes_run_what_is_scoped_newest_innermost():
         assert work(who=1) == [1, None, "new", "old"]
     assert log == [(name, "work", who) for who in (1, None) for name in ("old", "new")]
     assert mode.get() is PLAIN
+
+
+CONTEXTS = {
+    "profile": ta.profile,
+    "detect_anomaly": ta.detect_anomaly,
+    "capture_attention": ta.capture_attention,
+    "evaluating": lambda: evaluating(nn.Linear(2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_context_is_entered_once(name):
+    """Side by side and nested, and what it says is ours."""
+    one, other = CONTEXTS[name](), CONTEXTS[name]()
+    told = rf"^{name}: this context was entered before.* `with {name}\(\.\.\.\)` again"
+    with one, pytest.raises(GraphError, match=told), one:
+        pass
+    with pytest.raises(GraphError, match=told), one:
+        pass
+    with other:
+        pass
+    assert mode.get() is PLAIN
+
+
+def test_a_context_above_a_function_is_made_for_each_call():
+    @ta.detect_anomaly()
+    def root(x):
+        return ta.sqrt(x)
+
+    for _ in range(2):
+        assert root(ta.tensor(4.0)).item() == 2
+        with pytest.raises(NonFiniteError):
+            root(ta.tensor(-4.0))
 
 
 def test_layers_and_steps_are_scoped():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
@@ -132,14 +133,39 @@ def test_a_library_that_is_missing_is_named(card, monkeypatch, capsys, module, f
 def test_a_gpu_alone_needs_no_nccl(card, capsys):
     del card["nccl"]
     assert main(["doctor", "--gpu"]) == 0
+    capsys.readouterr()
     assert main(["doctor"]) == 0
-    assert "for several GPUs: pip install nvidia-nccl-cu13" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "  -  NCCL" in page and "nvidia-nccl" not in page
 
 
 def test_a_gpu_that_fails_is_no_gpu(card, capsys):
     card["cupy"].cuda.runtime.getDeviceCount = lambda: 0
     assert main(["doctor", "--gpu"]) == 1
     assert "GPU: the driver finds none" in capsys.readouterr().err
+
+
+def test_it_advises_nothing_that_nothing_here_uses(machine, monkeypatch, capsys):
+    """MPI and NCCL are for runs that this version does not know."""
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(host, "metadata", SimpleNamespace(**{**vars(metadata), "version": missing}))
+    assert host.mpi() == Finding("MPI", "mpi4py is not installed, and nothing here uses it", None)
+    monkeypatch.undo()
+    machine(None, {})
+    monkeypatch.setattr(host, "mpi", lambda: Finding("MPI", "is not installed", None))
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.count("  * ") == 1  # of the driver
+
+
+def test_a_broken_mpi_breaks_nothing(monkeypatch):
+    monkeypatch.setattr(host.metadata, "version", lambda name: "4.0.1")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    finding = host.mpi()
+    assert finding.is_well is None and not finding.advice
+    assert finding.text.startswith("mpi4py 4.0.1: ")
 
 
 def test_it_runs_on_this_machine():

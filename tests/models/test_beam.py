@@ -89,7 +89,7 @@ def test_the_score_is_that_of_the_text_and_more_beams_find_no_worse_here(model):
     found = []
     for beams in (1, 2, 16, 256):
         tokens, scores = beam_search(model, [[1, 0]], 4, num_beams=beams, length_penalty=0)
-        found.append(probability(model, [1, 0], tokens.tolist()[0]))
+        found.append(probability(model, [1, 0], tokens.tolist()[0]))  # to equal bits for one text
         assert scores.item() == pytest.approx(found[-1], rel=1e-5)
     assert found == sorted(found)
     assert found[-1] > found[0]  # a case in which greedy choice goes wrong

@@ -153,6 +153,13 @@ def test_who_attends_whom_by_position(path, queries, keys, causal, window):
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_window_is_any_whole_number(path):
+    q, k, v = (ta.tensor(np.random.default_rng(i).standard_normal((1, 6, 2))) for i in range(3))
+    found, expected = (attend(q, k, v, window=w, path=path) for w in (np.int64(2), 2))
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_sink_takes_its_share_nowhere(path):
     x = ta.zeros(1, 1, 3)
     v = ta.ones(1, 1, 2)
@@ -256,11 +263,49 @@ def test_nan_where_nothing_is_open_changes_no_gradient_of_any_order(path, softca
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("place", ["query", "key", "value"])
+@np.errstate(over="ignore")  # products warn
+def test_what_overflows_where_nothing_is_open_changes_no_gradient_of_any_order(
+    path, softcap, place
+):
+    """The products of 3e38 are infinite, and a weight of 0 times that would be NaN."""
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal((2, 4, 3)).astype("float32") for _ in range(3)]
+    mask = np.ones((4, 4), bool)
+    mask[1] = mask[:, 2] = False
+
+    def run():
+        inputs = [ta.tensor(x, requires_grad=True) for x in arrays]
+        y = attend(*inputs, mask=ta.tensor(mask), softcap=softcap, path=path)
+        plain = ta.grad((y * y).sum(), inputs, retain_graph=True)
+        first = ta.grad((y * y).sum(), inputs, create_graph=True)
+        return [y, *plain, *first, *ta.grad(sum((g * g).sum() for g in first), inputs)]
+
+    clean = run()
+    at = {"query": (0, 1), "key": (1, 2), "value": (2, 2)}[place]
+    arrays[at[0]][:, at[1]] = 3e38
+    for before, after in zip(clean, run(), strict=True):
+        np.testing.assert_allclose(after.numpy(), before.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_values_without_width_can_be_walked_back(path):
     q, k, v = (ta.ones(1, 2, 3, n, requires_grad=True) for n in (4, 4, 0))
     y = attend(q, k, v, path=path)
     assert y.shape == (1, 2, 3, 0)
     assert [g.tolist() for g in ta.grad(y.sum(), (q, v))] == [ta.zeros_like(q).tolist(), v.tolist()]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("place", range(3))
+def test_the_result_has_the_widest_dtype_of_queries_keys_and_values(path, place):
+    tensors = [ta.ones(1, 2, 3, dtype=ta.float16) for _ in range(3)]
+    tensors[place] = tensors[place].astype(ta.float32).requires_grad_()
+    bias = ta.zeros(2, 2, dtype=ta.float64)
+    y, weights = attend(*tensors, bias=bias, path=path, return_weights=True)
+    assert y.dtype == weights.dtype == ta.float32
+    assert ta.grad(y.sum(), tensors[place]).dtype == ta.float32
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -331,6 +376,7 @@ REFUSED = [
     (lambda: attend(Q, K, K, masks=None), TypeError, "unknown argument 'masks'"),
     (lambda: attend(Q, K, K, window=0), ta.ShapeError, "window is 0"),
     (lambda: attend(Q, K, K, window=1.5), ta.ShapeError, "window is 1.5"),
+    (lambda: attend(Q, K, K, window=True), ta.ShapeError, "window is True"),
     (lambda: attend(Q, K, K, softcap=0.0), ta.ShapeError, "softcap is 0.0"),
     (lambda: attend(Q, K, K, dropout=1.0), ta.ShapeError, "dropout is 1.0"),
     (lambda: attend(Q, K, K, path="fast"), ta.ShapeError, "path is 'fast'"),

@@ -333,3 +333,22 @@ def test_nonzero_and_searchsorted_count_in_int64():
     assert ta.searchsorted(line, [2.0, 9.0]).tolist() == [1, 4]
     assert ta.searchsorted(line, 2.0, "right").item() == 3
     assert ta.searchsorted(line, 2.0).dtype == ta.argsort(line).dtype == ta.int64
+
+
+def set_item(x, index, values):
+    x[index] = values
+    return x
+
+
+WRITES = {"index_put": ta.index_put, "index_add": ta.index_add, "setitem": set_item}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_values_that_are_an_array_of_their_library(name, device):
+    """They stay where they are: what is elsewhere is refused, as beside any operator."""
+    write, rest = WRITES[name], slice(1, None)
+    x = write(ta.zeros(3, device=device), rest, ta.ones(2, device=device).data)
+    assert x.tolist() == [0, 1, 1]
+    if device != "cpu":
+        with pytest.raises(ta.DeviceError, match=rf'{name}: x is on .* but values are on "cpu"'):
+            write(x, rest, np.ones(2, "float32"))

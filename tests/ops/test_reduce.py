@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from tinygrad_attn.backend import dtypes
 from tinygrad_attn.checking import gradcheck
 
 NAN, INF = math.nan, math.inf
@@ -206,6 +207,20 @@ def test_16_bit_floats_accumulate_in_float32():
     assert ta.sum(x).item() == INF  # 70,000 is beyond float16, with no warning
     assert ta.norm(x).item() == pytest.approx(math.sqrt(70_000), rel=1e-3)
     assert ta.cumsum(x * 0.5)[-1].item() == 35_008  # the float16 nearest to 35,000
+
+
+HALVES = [dtype for dtype in (dtypes.float16, dtypes.bfloat16) if dtype is not None]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("op", [ta.max, ta.min])
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_however_many_tie_in_16_bits_their_shares_are_the_whole(dtype, op, create_graph):
+    """bfloat16 counts no further than 256, float16 than 65,504."""
+    x = ta.ones(2, 70_000, dtype=dtype).requires_grad_()
+    g = ta.grad(op(x, axis=1).sum(), x, create_graph=create_graph)
+    assert g.dtype == dtype
+    np.testing.assert_allclose(g.astype(ta.float64).sum(axis=1).numpy(), [1, 1], rtol=6e-3)
 
 
 # ---- errors --------------------------------------------------------------------------------------

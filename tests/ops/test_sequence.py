@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from tinygrad_attn.backend import dtypes
 from tinygrad_attn.ops.sequence import _overlap_add, _windows
 
 RNG = np.random.default_rng(0)
@@ -169,3 +170,15 @@ def test_what_does_not_fit_is_refused(error, fn, args, message):
     with pytest.raises(error) as caught:
         fn(*args)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [d for d in (ta.float16, dtypes.bfloat16) if d is not None])
+def test_windows_that_overlap_add_up_in_float32(dtype):
+    """An element in the middle is in 1,000 windows; bfloat16 counts no further than 256."""
+    x = ta.ones(1, 1, 3000, dtype=dtype).requires_grad_()
+    middle = slice(1000, 2000)
+    g = ta.grad(ta.conv1d(x, ta.ones(1, 1, 1000, dtype=dtype)).sum(), x)
+    assert g.dtype == dtype
+    np.testing.assert_allclose(g.astype(ta.float64).numpy()[0, 0, middle], 1000, rtol=4e-3)
+    g = ta.grad(ta.avg_pool1d(x, 1000, 1).sum(), x)
+    np.testing.assert_allclose(g.astype(ta.float64).numpy()[0, 0, middle], 1, rtol=4e-3)

@@ -88,7 +88,7 @@ def test_what_ops_are_given_make_and_save_is_float32(device):
 
     run = Run(device=device)
     with changed_mode(watchers=(watch,), recorders=(record,)):
-        run.train(2)
+        run.train(4)
     assert min(seen.values()) > 50
 
 

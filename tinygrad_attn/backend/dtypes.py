@@ -100,16 +100,21 @@ def dtype(value, where=None):
 
     Python's ``float`` means float32 and ``int`` int64, the types that new tensors have; so do their
     names.
-    Raises: DTypeError for complex, object, string and other types that tensors cannot have, and for
-    None, by which NumPy means float64.
+    Raises: DTypeError for complex, object, string and other types that tensors cannot have, for
+    None, by which NumPy means float64, and for bfloat16 where ml_dtypes is missing.
     """
+    here = "" if where is None else f"{where}: "
     name = value.__name__ if isinstance(value, type) else value
+    if isinstance(name, str) and name == "bfloat16" and bfloat16 is None:
+        raise DTypeError(
+            f"{here}bfloat16 needs the package ml_dtypes; pip install 'tinygrad-attn[bf16]', or "
+            "use float16"
+        )
     found = _MEANT.get(name) if isinstance(name, str) else None
     if found is None and name is not None and not str(name).startswith("a"):  # NumPy's old bytes
         with suppress(TypeError):
             found = np.dtype(name)
     if found is None or not is_real(found):
-        here = "" if where is None else f"{where}: "
         raise DTypeError(
             f"{here}dtype {name!r:.60} is none that a tensor can have; "
             "use bool, an integer type, float16, float32 or float64"

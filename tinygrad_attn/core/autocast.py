@@ -121,10 +121,8 @@ class _Copy(NamedTuple):
 
 def _sixteen_bits(dtype):
     """``dtype`` as a dtype object, held to those that have 16 bits."""
-    if dtype == "bfloat16" and dtypes.bfloat16 is None:
-        raise DTypeError(
-            "autocast: bfloat16 needs the package ml_dtypes; pip install ml_dtypes, or use float16"
-        )
+    if dtype == "bfloat16":
+        return dtypes.dtype(dtype, "autocast")
     with suppress(DTypeError):
         found = dtypes.dtype(dtype)
         if dtypes.is_half(found):

@@ -168,8 +168,9 @@ class Op:
             elif i in differentiable:
                 if type(arg) is not float and type(arg) is not int and arg is not None:
                     uniform = False
-                    if is_array(arg):
+                    if is_array(arg):  # its owner may write into it before the way back
                         require_real(self.name, arg, arg.dtype)
+                        arrays[i] = arg.copy()
             elif type(arg) is tuple or type(arg) is list:
                 arrays[i] = type(arg)([a.data if isinstance(a, Tensor) else a for a in arg])
         if has_constants:  # an index from another device a library may copy over silently

@@ -44,7 +44,7 @@ def _answer(findings):
 
 
 def _obstacle(findings):
-    """The first finding that keeps a GPU from working, or None. NCCL is for several of them."""
+    """The first finding that keeps a GPU from working, or None. NCCL would be for several."""
     needed = [finding for finding in findings if finding.subject != "NCCL"]
     return next((finding for finding in needed if not finding.is_well), None)
 

@@ -86,7 +86,7 @@ def _install(cuda):
 
 
 def libraries(cupy):
-    """cuBLAS and NVRTC, without which nothing runs, and NCCL, which several GPUs need."""
+    """cuBLAS and NVRTC, without which nothing runs, and NCCL, which nothing here uses yet."""
     found = []
     for subject, module, needed in (
         ("cuBLAS", "cupy_backends.cuda.libs.cublas", True),
@@ -96,9 +96,7 @@ def libraries(cupy):
         try:
             text = _version(subject, import_module(module))
         except Exception as error:  # ImportError, or whatever a library that is found fails with
-            advice = "pip install 'cupy-cuda13x[ctk]', or cupy-cuda12x, brings it"
-            if not needed:
-                advice = "for several GPUs: pip install nvidia-nccl-cu13, or nvidia-nccl-cu12"
+            advice = "pip install 'cupy-cuda13x[ctk]', or cupy-cuda12x, brings it" if needed else ""
             found.append(Finding(subject, one_line(error), False if needed else None, advice))
         else:
             found.append(Finding(subject, text))

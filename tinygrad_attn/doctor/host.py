@@ -62,12 +62,11 @@ def cpu():
 
 
 def mpi():
-    """mpi4py and the MPI under it, for training on several processes."""
+    """mpi4py and the MPI under it. Nothing here uses them yet, so there is nothing to do."""
     try:
         version = metadata.version("mpi4py")
     except metadata.PackageNotFoundError:
-        advice = "for several processes: pip install 'tinygrad-attn[mpi]'"
-        return Finding("MPI", "mpi4py is not installed", None, advice)
+        return Finding("MPI", "mpi4py is not installed, and nothing here uses it", None)
     try:
         import mpi4py
 
@@ -76,6 +75,5 @@ def mpi():
 
         library = one_line(MPI.Get_library_version())
     except Exception as error:  # a broken MPI fails in its own ways, RuntimeError among them
-        advice = "mpi4py finds no MPI: pip install mpich"
-        return Finding("MPI", f"mpi4py {version}: {one_line(error)}", False, advice)
+        return Finding("MPI", f"mpi4py {version}: {one_line(error)}", None)
     return Finding("MPI", f"mpi4py {version} over {library}")

@@ -108,7 +108,7 @@ class GPT(nn.Module):
         """Logits (B, T, V) of tokens x (B, T, D) that stand at ``place``."""
         bias = None
         if self.positions is not None:
-            x = self.positions(x, place.positions)
+            x = self.positions(x, None if place.is_usual else place.positions)
         if self.config.positions == "alibi":
             where = (place.positions, place.key_positions)
             bias = alibi_bias(self.config.n_head, *where, dtype=x.dtype)  # ([B,] H, T, S)

@@ -63,6 +63,11 @@ class Place:
         rules = {"causal": True, **places}
         return rules if self.mask is None else {**rules, "mask": self.mask}
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the positions are 0 … T−1, the numbers that everybody takes for granted."""
+        return self.is_whole and self.is_plain
+
     def layer(self, i: int) -> "Place":
         """The part that belongs to layer ``i``."""
         return self

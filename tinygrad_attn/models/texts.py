@@ -1,9 +1,8 @@
 """Texts: what is written so far in each sequence of a batch, and what the model expects next."""
 
-from contextlib import contextmanager
-
 from ..backend import backend_of, dtypes, get_backend
 from ..core import Tensor, no_grad
+from ..core.scopes import context
 from ..errors import DTypeError, ShapeError
 from ..ops import arange, tensor
 from ..ops.check import as_tensor, whole_number
@@ -14,7 +13,7 @@ __all__ = ["Stops", "Texts", "evaluating"]
 _host = get_backend("cpu").xp  # texts are kept where tokens are chosen
 
 
-@contextmanager
+@context
 def evaluating(model):
     """Every part of ``model`` in eval mode inside this context, and as it was afterwards."""
     were_training = [part for part in model.modules() if part.training]

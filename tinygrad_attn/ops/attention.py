@@ -81,7 +81,8 @@ def scaled_dot_product_attention(
     Streaming Language Models with Attention Sinks", arXiv:2309.17453.
     """
     q, k, v = map(as_float, as_tensors(_HERE, q=q, k=k, v=v))
-    full, dtype = _check_shapes(q, k, v), q.dtype
+    full = _check_shapes(q, k, v)
+    dtype = dtypes.promote(dtypes.promote(q.dtype, k.dtype), v.dtype)  # a bias has no say in it
     path = _path(_HERE, path, full)
     tensors, options = Call(_HERE, "q", q, full).rules(
         width=q.shape[-1],

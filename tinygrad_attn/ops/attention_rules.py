@@ -4,12 +4,13 @@ However queries, keys and values come, apart or packed, the rules are these, and
 """
 
 import math
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..backend import backend_of, dtypes
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
-from .check import as_tensors, broadcasts_to, number
+from .check import as_tensors, broadcasts_to, number, whole_number
 from .fused.dropout import Drop
 
 __all__ = ["Call"]
@@ -56,10 +57,7 @@ class Call(NamedTuple):
         scale = 1 / math.sqrt(width) if scale is None else float(number(where, "scale", scale))
         if softcap is not None and not number(where, "softcap", softcap) > 0:
             raise ShapeError(f"{where}: softcap is {softcap}; it must be positive")
-        if window is not None and (type(window) is not int or window < 1):
-            raise ShapeError(
-                f"{where}: window is {window!r}; it must be a whole number of at least 1"
-            )
+        window = self._window(window)
         if not 0 <= number(where, "dropout", dropout) < 1:
             raise ShapeError(f"{where}: dropout is {dropout}; it must be in 0..1, 1 excluded")
         mask, bias, sinks = self._mask(mask), self._bias(bias), self._sinks(sinks)
@@ -75,6 +73,15 @@ class Call(NamedTuple):
             "drop": Drop.draw(where, dropout, generator) if dropout else None,
         }
         return (bias, sinks, mask, *places), options
+
+    def _window(self, window):
+        """The window as an int, or None."""
+        with suppress(DTypeError):
+            if window is None or whole_number(self.where, "window", window) >= 1:
+                return window if window is None else int(window)
+        raise ShapeError(
+            f"{self.where}: window is {window!r}; it must be a whole number of at least 1"
+        )
 
     def _beside(self, name, given):
         """An argument as a Tensor where x is."""

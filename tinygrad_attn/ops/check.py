@@ -3,7 +3,17 @@
 import functools
 import math
 
-from ..backend import array_from, dtypes, in_one_place, is_array, quiet
+from ..backend import (
+    array_from,
+    backend_of,
+    dtypes,
+    get_backend,
+    in_one_place,
+    is_array,
+    on_device_of,
+    quiet,
+    require_real,
+)
 from ..core import Tensor
 from ..core.autocast import RULES
 from ..core.graph import mode
@@ -24,6 +34,7 @@ __all__ = [
     "normalize_axes",
     "normalize_axis",
     "number",
+    "one_of",
     "probability",
     "rounded",
     "sum_dtype",
@@ -44,11 +55,17 @@ def apply(op, x, *args):
 def as_tensor(x, *beside, where="tensor"):
     """``x`` as a Tensor, itself if it is one; numbers and lists on the device of ``beside``.
 
+    An array is copied, wherever it is.
+
     Raises: DTypeError for what holds no numbers, ShapeError for ragged lists, in the name of the op
     that asks, ``where``.
     """
     if isinstance(x, Tensor):
         return x
+    if is_array(x) and backend_of(x) is not get_backend("cpu"):
+        require_real(where, x, x.dtype)
+        with on_device_of(x):
+            return Tensor(x.copy())
     homes = (other.device for other in beside if isinstance(other, Tensor) and not is_array(x))
     return Tensor(array_from(x, next(homes, None), where))
 
@@ -119,6 +136,17 @@ def probability(where, name, value):
     raise ShapeError(f"{where}: {name} is {value}; a probability must be in 0..1")
 
 
+def one_of(where, name, value, choices, error=DTypeError):
+    """``value``, which must be one of these strings. Raises: ``error`` where it is not."""
+    if isinstance(value, str) and value in choices:
+        return value
+    *most, last = [f'"{choice}"' for choice in choices]
+    raise error(f"{where}: {name} is {value!r:.60}; it must be {', '.join(most)} or {last}")
+
+
+_MOST = 2**60  # elements: their bytes are still counted in 64 bits
+
+
 def as_shape(where, shape, free=False, x=None):
     """A tuple of sizes from ``(2, 3)``, ``((2, 3),)`` or ``5``; one may be −1 where ``free``.
 
@@ -134,6 +162,10 @@ def as_shape(where, shape, free=False, x=None):
             allowed = "sizes are not negative" + (", but for one −1" if free else "")
             beside = "" if x is None else f", x is {tuple(x.shape)}"
             raise ShapeError(f"{where}: shape {sizes} has the size {size}{beside}; {allowed}")
+    if math.prod(sizes) >= _MOST or max(sizes, default=0) >= _MOST:
+        raise ShapeError(
+            f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰"
+        )
     return sizes
 
 

@@ -243,14 +243,14 @@ def full_like(x, value, dtype=None, device=None, requires_grad=False):
 def empty_like(x, dtype=None, device=None, requires_grad=False):
     """A tensor in the shape of x whose values are whatever the memory held."""
     x = as_tensor(x, where="empty_like")
-    place = {"dtype": dtype or x.dtype, "device": device or x.device}
-    return empty(x.shape, **place, requires_grad=requires_grad)
+    dtype, device = x.dtype if dtype is None else dtype, x.device if device is None else device
+    return empty(x.shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def _like(where, x, value, dtype, device, requires_grad):
     x = as_tensor(x, where=where)
-    place = (dtype or x.dtype, device or x.device)
-    return _full(where, x.shape, value, *place, requires_grad)
+    dtype, device = x.dtype if dtype is None else dtype, x.device if device is None else device
+    return _full(where, x.shape, value, dtype, device, requires_grad)
 
 
 def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
@@ -287,7 +287,7 @@ def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device
     start, stop = number("linspace", "start", start), number("linspace", "stop", stop)
     return _make(
         "linspace",
-        lambda xp, dtype: xp.linspace(start, stop, num, endpoint).astype(dtype),
+        lambda xp, dtype: xp.linspace(float(start), float(stop), num, endpoint).astype(dtype),
         dtype,
         device,
     )

@@ -3,7 +3,7 @@
 from ..backend import namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import as_tensor, normalize_axis, whole_number
+from .check import as_shape, as_tensor, normalize_axis, whole_number
 from .index import gather, scatter
 from .reduce import sum
 from .shape import moveaxis
@@ -43,7 +43,8 @@ def triu(x, k=0):
 
 
 def _diagonal_index(xp, rows, columns, k):
-    """Rows and columns of the elements (i, i + k)."""
+    """Rows and columns of the elements (i, i + k), of which there may be none."""
+    k = min(max(k, -rows), columns)
     start = xp.arange(min(rows + min(k, 0), columns - max(k, 0)) if -rows < k < columns else 0)
     return start - min(k, 0), start + max(k, 0)
 
@@ -79,6 +80,7 @@ def diag(x, k=0):
     if x.ndim != 1:
         raise ShapeError(f"diag: x is {tuple(x.shape)}; it must be a line or a matrix")
     n = x.shape[0] + abs(whole_number("diag", "the offset", k))
+    as_shape("diag", (n, n))
     return scatter(x, _diagonal_index(namespace(x.data), n, n, k), (n, n), True)
 
 

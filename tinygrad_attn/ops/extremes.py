@@ -7,7 +7,7 @@ element gets the gradient, and several that tie share it in equal parts.
 from ..backend import dtypes
 from ..core import primitive
 from ..errors import ShapeError
-from .check import as_tensor, kept_shape, normalize_axes, normalize_axis
+from .check import as_tensor, kept_shape, normalize_axes, normalize_axis, wide
 
 __all__ = [
     "all",
@@ -38,7 +38,7 @@ def _min(x, axes, keepdims):
 def _extreme_x(g, x, y, axes):
     """g in equal parts for all the elements that are the extreme one."""
     kept = kept_shape(x.shape, axes)
-    won = (x == y.reshape(kept)).astype(g.dtype)
+    won = wide((x == y.reshape(kept)).astype(g.dtype))  # they are counted
     return g.reshape(kept) * (won / won.sum(axis=axes, keepdims=True))
 
 

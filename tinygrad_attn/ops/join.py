@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from ..backend import namespace
 from ..core import Tensor, primitive
 from ..errors import DTypeError, ShapeError
-from .check import along, as_shape, as_tensor, broadcasts_to, normalize_axis, whole_number
+from .check import along, as_shape, as_tensor, broadcasts_to, normalize_axis, one_of, whole_number
 from .shape import expand_dims, flatten
 
 __all__ = [
@@ -81,8 +81,7 @@ def meshgrid(*xs, indexing="xy"):
 
     With ``indexing="ij"`` tensor i varies along axis i; with "xy" the first two axes are exchanged.
     """
-    if indexing not in ("xy", "ij"):
-        raise ShapeError(f'meshgrid: indexing is {indexing!r}; it must be "xy" or "ij"')
+    one_of("meshgrid", "indexing", indexing, ("xy", "ij"), ShapeError)
     xs = [as_tensor(x, where="meshgrid") for x in xs]
     for i, x in enumerate(xs):
         if x.ndim > 1:

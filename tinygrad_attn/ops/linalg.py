@@ -6,7 +6,7 @@ one rule, in its few forms, carries nearly every gradient that a Transformer has
 
 import math
 
-from ..backend import backend_of, namespace
+from ..backend import backend_of, dtypes, namespace
 from ..core import primitive
 from ..errors import DTypeError, ShapeError
 from .check import apply, as_tensors, normalize_axes, number
@@ -209,7 +209,7 @@ def _paired_axes(a, b, axes):
             )
         pair = normalize_axes("tensordot", a, axes[0]), normalize_axes("tensordot", b, axes[1])
     else:
-        if not hasattr(axes, "__index__"):
+        if isinstance(axes, bool) or not dtypes.is_scalar(axes) or not hasattr(axes, "__index__"):
             raise DTypeError(
                 f"tensordot: axes is {axes!r}; give a number, or (axes of a, axes of b)"
             )

@@ -13,6 +13,7 @@ from .check import (
     broadcasts_to,
     normalize_axis,
     number,
+    one_of,
     whole_number,
 )
 from .choice import where
@@ -34,6 +35,8 @@ __all__ = [
     "nll_loss",
     "smooth_l1_loss",
 ]
+
+_REDUCTIONS = "mean", "sum", "none"
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def kl_div(log_probs, target, reduction="mean", log_target=False):
     Raises: ShapeError for different shapes; DTypeError for an unknown reduction.
     Reference: Kullback and Leibler, "On Information and Sufficiency", 1951.
     """
-    per_row = reduction == "batchmean"
+    per_row = isinstance(reduction, str) and reduction == "batchmean"
     reduction = "sum" if per_row else reduction
     log_probs, target = _pair("kl_div", log_probs, target, reduction, "log_probs")
     if per_row and not log_probs.ndim:
@@ -153,7 +156,7 @@ def nll_loss(log_probs, target, axis=-1, weight=None, ignore_index=-100, reducti
     Shapes: log_probs (..., V, ...) with the classes on ``axis``; target as log_probs without it.
     Raises: ShapeError, DTypeError for what does not fit; IndexRangeError for a class not in 0..V−1.
     """
-    _check_reduction("nll_loss", reduction)
+    one_of("nll_loss", "reduction", reduction, _REDUCTIONS)
     whole_number("nll_loss", "ignore_index", ignore_index)
     log_probs, target = as_tensors("nll_loss", log_probs=log_probs, target=target)
     log_probs = as_float(log_probs)
@@ -182,7 +185,7 @@ def _times(t, z):
 
 def _pair(where, prediction, target, reduction, name="prediction"):
     """Prediction and target as tensors, of one shape."""
-    _check_reduction(where, reduction)
+    one_of(where, "reduction", reduction, _REDUCTIONS)
     prediction, target = as_tensors(where, **{name: prediction, "target": target})
     prediction = as_float(prediction)
     if prediction.shape != target.shape:
@@ -191,11 +194,6 @@ def _pair(where, prediction, target, reduction, name="prediction"):
             "the shapes must be equal"
         )
     return prediction, target
-
-
-def _check_reduction(where, reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise DTypeError(f'{where}: reduction is {reduction!r}; it must be "mean", "sum" or "none"')
 
 
 def _reduced(losses, reduction):

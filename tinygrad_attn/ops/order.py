@@ -7,7 +7,7 @@ the positions first, and then gathers.
 from ..backend import dtypes, namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import along, as_tensor, as_tensors, normalize_axis, whole_number
+from .check import along, as_tensor, as_tensors, normalize_axis, one_of, whole_number
 from .index import gather
 from .position import one_a_line
 
@@ -84,8 +84,7 @@ def searchsorted(line, values, side="left"):
             f"searchsorted: line is {tuple(line.shape)}, values are {tuple(values.shape)}; the "
             "line must have one axis"
         )
-    if side not in ("left", "right"):
-        raise ShapeError(f'searchsorted: side is {side!r}; it must be "left" or "right"')
+    one_of("searchsorted", "side", side, ("left", "right"), ShapeError)
     return _searchsorted(line, values, side)
 
 

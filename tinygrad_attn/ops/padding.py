@@ -3,10 +3,12 @@
 from ..backend import get_backend, namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import along, as_tensor, number, whole_number
+from .check import along, as_tensor, number, one_of, whole_number
 from .position import fitting
 
 __all__ = ["pad"]
+
+_CONTINUING = "edge", "reflect", "symmetric", "wrap"
 
 
 @primitive
@@ -35,14 +37,10 @@ def pad(x, pad_width, mode="constant", constant_values=0):
     """
     x = as_tensor(x, where="pad")
     widths = _pad_widths(x, pad_width)
+    one_of("pad", "mode", mode, ("constant", *_CONTINUING), ShapeError)
     if mode == "constant":
         value = number("pad", "constant_values", constant_values)
         return _pad(x, widths, fitting("pad", x, value))
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ShapeError(
-            f'pad: mode is {mode!r}; it must be "constant", "edge", "reflect", "symmetric" '
-            'or "wrap"'
-        )
     counting = get_backend("cpu").xp  # which element stands where is settled by padding 0, 1, 2 …
     for axis, width in enumerate(widths):
         if any(width):

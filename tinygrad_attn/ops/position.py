@@ -16,6 +16,7 @@ from ..backend import (
 )
 from ..core import Tensor
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError
+from .check import as_tensor
 from .join import common_shape
 
 __all__ = [
@@ -206,8 +207,7 @@ def fitting(where, x, values):
         values = dtypes.plain(values)
         kind, given, narrows = _KINDS[type(values)], type(values).__name__, False
     else:
-        if not isinstance(values, Tensor):
-            values = Tensor(array_from(values, x.device, where))
+        values = as_tensor(values, x, where=where)
         kind, given = _kind(values.dtype), values.dtype
         narrows = kind != "f" and values.itemsize > x.itemsize
     if _RANKS[kind] > _RANKS[_kind(x.dtype)] or narrows:

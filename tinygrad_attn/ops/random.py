@@ -146,16 +146,16 @@ def truncated_normal(
 ):
     """Normal numbers on the condition that they lie between ``low`` and ``high``, absolute bounds.
 
-    Raises: ShapeError unless std > 0 and low < high.
+    Raises: ShapeError unless mean and std are finite, std > 0 and low < high.
     """
     mean, std, low, high = (
         number("truncated_normal", name, value)
         for name, value in {"mean": mean, "std": std, "low": low, "high": high}.items()
     )
-    if not (std > 0 and low < high):
+    if not (std > 0 and low < high and math.isfinite(mean + std)):
         raise ShapeError(
-            f"truncated_normal: std is {std}, low is {low}, high is {high}; "
-            "std must be positive, and low below high"
+            f"truncated_normal: mean is {mean}, std is {std}, low is {low}, high is {high}; "
+            "std must be positive, low below high, and mean and std finite"
         )
     shape, dtype = as_shape("truncated_normal", shape), _float_dtype("truncated_normal", dtype)
     drawn_from = source("truncated_normal", generator)
@@ -193,6 +193,7 @@ def randperm(n, *, generator=None, device="cpu"):
     n = whole_number("randperm", "n", n)
     if n < 0:
         raise ShapeError(f"randperm: n is {n}; it must not be negative")
+    as_shape("randperm", n)
     return _send(source("randperm", generator).permutation(n), device)
 
 

@@ -9,7 +9,16 @@ product, and a pooling is a reduction.
 from ..backend import namespace
 from ..core import primitive
 from ..errors import ShapeError
-from .check import apply, as_float, as_tensors, normalize_axis, number, whole_number
+from .check import (
+    apply,
+    as_float,
+    as_tensors,
+    narrow,
+    normalize_axis,
+    number,
+    whole_number,
+    wide,
+)
 from .choice import maximum
 from .create import tensor
 from .einsum import contract
@@ -37,10 +46,10 @@ def _overlap_add(windows, length, stride, dilation):
     """(n, size, ..., count) → (n, ..., length): the sum of what stands at the same place."""
     size, count = windows.shape[1], windows.shape[-1]
     shape = (windows.shape[0], *windows.shape[2:-1], length)
-    y = namespace(windows).zeros(shape, dtype=windows.dtype)
+    y = namespace(windows).zeros(shape, dtype=wide(windows[:0]).dtype)
     for k in range(size):
-        y[..., _places(k, count, stride, dilation)] += windows[:, k]
-    return y
+        y[..., _places(k, count, stride, dilation)] += wide(windows[:, k])
+    return narrow(y, windows)
 
 
 _windows.derivatives(

@@ -56,8 +56,9 @@ def _clip(parameters, max_norm, norm_type, error_if_nonfinite):
         )
     factor = namespace(norm).minimum(max_norm / (norm + 1e-6), 1)
     scale = backend_of(gradients[0]).kernels.get("scale_all", scale_all)
-    for p, scaled in zip(parameters, scale(gradients, factor)):
-        p.grad = _tensor(scaled)
+    for p, g, scaled in zip(parameters, gradients, scale(gradients, factor)):
+        if scaled is not g:
+            p.grad = _tensor(scaled)
     return _tensor(norm)
 
 
@@ -104,7 +105,10 @@ def norm2(gradients):
 
 
 def scale_all(gradients, factor):
-    """g · factor of each, in new arrays; a backend may own a faster form under this name."""
+    """g · factor of each, in new arrays; a backend may own a faster form under this name.
+
+    One that knows a factor of 1 when it sees it may give back the gradients themselves.
+    """
     return [g * factor.astype(g.dtype) for g in gradients]
 
 

@@ -11,7 +11,6 @@ self times add up to what was spent, and nothing is counted twice.
 back none of them runs any more; so what a node saved carries the home of its op along.
 """
 
-from contextlib import contextmanager
 from threading import get_ident, get_native_id
 from time import perf_counter_ns
 from weakref import WeakValueDictionary
@@ -19,6 +18,7 @@ from weakref import WeakValueDictionary
 from ..backend import backend_of, get_backend, is_array
 from ..core import Tensor
 from ..core.graph import changed_mode, mode
+from ..core.scopes import context
 from ..trees import is_module
 from .saved import Ledger
 from .table import add_up, module_table, op_table, page
@@ -27,7 +27,7 @@ from .trace import write_trace
 __all__ = ["Profile", "profile"]
 
 
-@contextmanager
+@context
 def profile(*, synchronize=False):
     """Time every op that runs inside, forward and back, and count what is saved for the way back.
 
@@ -41,6 +41,7 @@ def profile(*, synchronize=False):
             work shows up wherever the program next waits. With it the times are those of the work,
             and the whole takes longer, as nothing overlaps any more.
 
+    Raises: GraphError where one context is entered twice: each is one profile.
     Returns: the Profile: ``print(p)``, ``p.ops``, ``p.modules``, ``p.save_trace(path)``.
 
     Example:

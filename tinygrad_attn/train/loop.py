@@ -12,11 +12,12 @@ from contextlib import contextmanager
 
 from ..backend import backend_of
 from ..backend.cpu.blas import single_threaded_blas
-from ..core import Tensor
-from ..errors import DataError, DeviceError, NonFiniteError
+from ..core import Tensor, autocast
+from ..core.graph import mode
+from ..errors import DataError, DeviceError, DTypeError, NonFiniteError
 from ..ops import stack
 from ..ops.random import default_generator, drawing_from
-from ..optim import clip_grad_norm_
+from ..optim import GradScaler, clip_grad_norm_
 from .communicator import Alone
 from .local import Local
 from .progress import Progress
@@ -39,6 +40,7 @@ def train(
     start_method: str | None = None,
     schedule: Callable[[int], float] | None = None,
     clip: float | None = None,
+    scaler: GradScaler | None = None,
     tokens: int = 1,
     every: int | None = None,
     report: Callable[[int, list[float]], str] | None = None,
@@ -58,24 +60,29 @@ def train(
         start_method: how the others are started; see ``Local``.
         schedule: step number → learning rate; the optimizer's own without it.
         clip: the largest norm that all gradients together may have.
+        scaler: scales the loss, where ``loss`` computes under ``ta.autocast()``; the gradients are
+            unscaled before they are clipped. Rank 0 alone decides, by the gradient of the whole
+            batch, whether to skip a step, and its factor is everybody's.
         tokens: how many a step reads, to tell the speed.
         every: how many steps lie between two calls of ``report``; it is called after the last one
             too.
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
     Raises: DataError for a negative number of steps, workers without a batch to share or started
-    by a worker, or a loss that is no tensor;
-    NonFiniteError where the loss is no longer a number, which it never becomes again; WorkerError
-    where another process failed.
+    by a worker, a loss that is no tensor, or to clip scaled gradients that the optimizer lacks;
+    DTypeError for a scaler that is none; NonFiniteError where the loss is no longer a number, which
+    it never becomes again unless the step was skipped; WorkerError where another process failed.
 
     To read a loss from a GPU is to wait for it, so there losses are read ten at a time, and before
     each report: the error names the step at which the loss was lost, but may come nine steps later.
     """
+    scaler = GradScaler(enabled=False) if scaler is None else scaler
     _check(model, optimizer, steps, batch, workers)
+    _check_scaler(scaler, model, optimizer, clip)
     losses, unread, parameters = [], [], list(model.parameters())
     model.train()
     with (
-        _gradients(model, loss, batch, steps, workers, start_method) as backward,
+        _gradients(model, loss, batch, scaler, steps, workers, start_method) as backward,
         Progress(steps) as progress,
     ):
         for step in range(steps):
@@ -83,11 +90,15 @@ def train(
                 optimizer.lr = schedule(step)
             optimizer.zero_grad()
             value = backward(step)
+            scaler.unscale_(optimizer)
             if clip is not None:
                 clip_grad_norm_(parameters, clip)
-            optimizer.step()
+            scaler.step(optimizer)
+            factor = scaler.get_scale()
+            scaler.update()
 
-            unread.append((step, optimizer.lr, value.detach()))
+            is_skipped = scaler.get_scale() < factor
+            unread.append((step, optimizer.lr, is_skipped, value.detach()))
             is_due = step + 1 == steps or (every and (step + 1) % every == 0)
             if is_due or len(unread) == _patience(value):
                 for number in _read(unread):
@@ -128,40 +139,61 @@ def _check(model, optimizer, steps, batch, workers):
             )
 
 
+def _check_scaler(scaler, model, optimizer, clip):
+    """Refuse to clip a gradient that stays scaled: a scaler unscales those of the optimizer."""
+    if not isinstance(scaler, GradScaler):
+        raise DTypeError(
+            f"train: scaler is a {type(scaler).__name__}; it must be an optim.GradScaler()"
+        )
+    if clip is None or not scaler.is_enabled():
+        return
+    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for p in model.parameters():
+        if p.requires_grad and id(p) not in optimized:
+            raise DataError(
+                f"train: clip and a scaler, but the model has a parameter of shape {p.shape} that "
+                "is none of the optimizer's, so that its gradient would stay scaled; give it to "
+                "the optimizer, or freeze it with requires_grad_(False)"
+            )
+
+
 @contextmanager
-def _gradients(model, loss, batch, steps, workers, start_method):
+def _gradients(model, loss, batch, scaler, steps, workers, start_method):
     """Gives a function: step → the loss of its batch, whose gradients the parameters then have.
 
     On the way out the other processes end, and memory that was shared is shared no more.
     """
     if batch is None:
-        yield lambda step: _backward(loss(step))
+        yield lambda step: _backward(loss(step), scaler)
     elif workers == 1:
-        yield Replica(Alone(), model, loss, batch).backward
+        yield Replica(Alone(), model, loss, batch, scaler).backward
     else:
         with Local(workers, start_method) as communicator, single_threaded_blas():
-            replica = Replica(communicator, model, loss, batch)
+            replica = Replica(communicator, model, loss, batch, scaler)
+            casting = mode.get().casting  # spawned, the others would not be in this region
             communicator.start(
                 _follow,
                 model=model,
                 loss=loss,
                 batch=batch,
+                scaler=scaler,
                 steps=steps,
                 generator=default_generator(),
+                region=autocast(enabled=False) if casting is None else autocast(casting.dtype),
             )
             yield replica.backward
 
 
-def _backward(value):
-    check_loss(value).backward()
+def _backward(value, scaler):
+    scaler.scale(check_loss(value)).backward()
     return value
 
 
-def _follow(communicator, model, loss, batch, steps, generator):
+def _follow(communicator, model, loss, batch, scaler, steps, generator, region):
     """What every rank but 0 does: the same steps, as far as the gradient."""
-    with drawing_from(generator), single_threaded_blas():
+    with drawing_from(generator), single_threaded_blas(), region:
         draw_apart(model, communicator.rank)
-        replica = Replica(communicator, model, loss, batch)
+        replica = Replica(communicator, model, loss, batch, scaler)
         for step in range(steps):
             replica.backward(step)
 
@@ -172,13 +204,14 @@ def _patience(value):
 
 
 def _read(unread):
-    """The losses in ``unread``, [(step, learning rate, loss)], in one piece; empties it.
+    """The losses in ``unread``, [(step, learning rate, is skipped, loss)]; empties it.
 
-    Raises: NonFiniteError for the first that is no number.
+    They are read in one piece. Raises: NonFiniteError for the first that is no number, unless its
+    step was skipped.
     """
-    numbers = stack([value.reshape(()) for _, _, value in unread]).tolist()
-    for number, (step, lr, _) in zip(numbers, unread):
-        if not math.isfinite(number):
+    numbers = stack([value.reshape(()) for *_, value in unread]).tolist()
+    for number, (step, lr, is_skipped, _) in zip(numbers, unread):
+        if not (math.isfinite(number) or is_skipped):
             raise NonFiniteError(
                 f"train: the loss is {number} at step {step}, with a learning rate of {lr:.2g}; "
                 "lower the rate, or find the op where it began with ta.detect_anomaly()"

@@ -9,7 +9,9 @@ is the gradient of the whole batch. Rank 0 alone goes on with it as if it had co
 so clipping, schedules, optimizers and checkpoints need not know that there is anybody else.
 
 What has to travel is laid out flat: the weights in one array, and in another the gradients, the
-loss and w, so that a step takes one broadcast and one mean, whatever the model looks like.
+loss and w, so that a step takes one broadcast and one mean, whatever the model looks like. With the
+weights travels the factor by which a GradScaler has everybody scale the loss: whether a gradient
+overflowed, on whichever rank, rank 0 sees in the mean, and nobody else has to decide anything.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from ..core import Tensor
 from ..core.graph import mark_written
 from ..errors import DataError
 from ..ops.random import default_generator
+from ..optim import GradScaler
 from .communicator import Communicator
 
 __all__ = ["Replica", "check_loss", "draw_apart"]
@@ -37,10 +40,19 @@ class Replica:
         model: the Module whose parameters get gradients.
         loss: (model, rows of the batch...) → their mean loss, a scalar tensor, or (that, w).
         batch: step → the arrays of the whole batch, the same on every rank.
+        scaler: scales the loss of every rank by the factor of rank 0's; the gradients stay scaled.
     """
 
-    def __init__(self, communicator: Communicator, model, loss: Callable, batch: Callable):
+    def __init__(
+        self,
+        communicator: Communicator,
+        model,
+        loss: Callable,
+        batch: Callable,
+        scaler: GradScaler | None = None,
+    ):
         self.communicator, self.model, self.loss, self.batch = communicator, model, loss, batch
+        self.scaler = GradScaler(enabled=False) if scaler is None else scaler
         if communicator.size == 1:
             return
         self.parameters = list(model.parameters())
@@ -48,9 +60,10 @@ class Replica:
         self._lay_out_gradients()
 
     def _lay_out_weights(self):
-        """One array of bytes; ``places`` are its parts, each like its parameter."""
-        starts = _starts([p.nbytes for p in self.parameters], _LINE)
-        self.weights = self.communicator.zeros(starts[-1], np.uint8, common=True)
+        """One array of bytes: ``places``, each like its parameter, and the factor on the loss."""
+        *starts, after, end = _starts([*[p.nbytes for p in self.parameters], 8], _LINE)
+        self.weights = self.communicator.zeros(end, np.uint8, common=True)
+        self.factor = self.weights[after : after + 8].view(np.float64)  # not to be rounded
         self.places = [
             self.weights[start : start + p.nbytes].view(p.dtype).reshape(p.shape)
             for start, p in zip(starts, self.parameters)
@@ -74,13 +87,14 @@ class Replica:
     def backward(self, step: int) -> Tensor:
         """The loss of the step's whole batch; on rank 0 the parameters then have its gradient.
 
+        It is what the scaler makes of it: still to be unscaled.
         Raises: DataError for a batch without rows, or whose arrays have different numbers of them,
         and for a loss that is no tensor.
         """
         arrays = _arrays(self.batch(step), step)
         if self.communicator.size == 1:
             value, _ = self._loss(arrays)
-            value.backward()
+            self.scaler.scale(value).backward()
             return value
         self._take_weights()
         self.model.zero_grad()
@@ -90,7 +104,7 @@ class Replica:
             self._put(0.0, 0.0)
         else:
             value, weight = self._loss([array[mine] for array in arrays])
-            value.backward()
+            self.scaler.scale(value).backward()
             self._put(value.item(), weight)
         self.communicator.all_reduce_mean(self.flat)
         return self._mean()
@@ -107,13 +121,15 @@ class Replica:
         return check_loss(pair[0]), pair[1]
 
     def _take_weights(self):
-        """From here on every rank has the weights of rank 0."""
+        """From here on every rank has the weights of rank 0, and its factor on the loss."""
         if self.communicator.rank == 0:
+            self.factor[0] = self.scaler.get_scale()
             for p, place in zip(self.parameters, self.places):
                 place[...] = p.data
         self.communicator.broadcast(self.weights)
         if self.communicator.rank:
             mark_written(self.weights)
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": self.factor.item()})
 
     @quiet
     def _put(self, value, weight):

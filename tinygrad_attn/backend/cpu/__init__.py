@@ -7,6 +7,7 @@ import numpy as np
 from ..base import Backend
 from .adam import adam
 from .attention import attention
+from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .erf import erf, erfc
 from .gates import gelu, gelu_tanh, silu, swiglu
@@ -33,7 +34,9 @@ class CpuBackend(Backend):
         "layer_norm": layer_norm,
         "linear": linear,
         "log_softmax": log_softmax,
+        "norm2": norm2,
         "rms_norm": rms_norm,
+        "scale_all": scale_all,
         "silu": silu,
         "softmax": softmax,
         "surprise": surprise,

@@ -6,7 +6,8 @@ the blocks further up see fewer keys; what lies beyond is never computed.
 
 Two things that a softmax usually costs are saved:
 
-    the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ
+    the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ,
+                    unless S is small, or v so large or small that digits would be lost
     the maximum     is subtracted only in rows that need it. By Cauchy and Schwarz no score is
                     larger than |q|·|k|·scale; within ±30, eˢ can neither overflow nor vanish.
                     (A bias may be any number: with one, every row has its maximum subtracted.)
@@ -67,21 +68,7 @@ def attention(
     is_short = scores.size <= KEPT * q.size
     kept, inverses = [], []
     for block in scores.blocks():
-        e, keep = found = block.exponentials()
-        total = sum_rows(e)
-        total[total == 0] = math.inf  # a query that may attend nothing
-        inverse = 1 / total
-        if is_short:
-            e *= inverse
-            if not math.isfinite(inverse.sum()):
-                e[~block.open_pairs()] = 0  # which 0·NaN is not
-        thinned = e if keep is None else e * keep
-        mixed = np.matmul(thinned, scores.v[block.keys], out=to[block.queries])
-        if not is_short:
-            mixed *= inverse
-        if keep is not None:
-            mixed *= e.dtype.type(drop.upscale)
-        block.spoil_values(mixed)
+        found, inverse = _mix(scores, block, is_short, to[block.queries])
         kept.append(found if is_short and any(needs) else None)
         inverses.append(None if is_short else inverse)
     likes = (q, k, v, bias)
@@ -95,6 +82,29 @@ def attention(
     return y, backward
 
 
+def _mix(scores, block, is_short, to):
+    """Write a block of y; returns (its exponentials and which are kept by dropout, 1/Σ eˢ)."""
+    e, keep = found = block.exponentials()
+    total = sum_rows(e)
+    total[total == 0] = math.inf  # a query that may attend nothing
+    inverse = 1 / total
+    if is_short:
+        e *= inverse
+        if not math.isfinite(inverse.sum()):
+            e[~block.open_pairs()] = 0  # which 0·NaN is not
+    thinned, v = e if keep is None else e * keep, scores.v[block.keys]
+    mixed = np.matmul(thinned, v, out=to)
+    if not is_short:
+        odd = ~_is_moderate(mixed)
+        mixed *= inverse
+        if odd.any():
+            mixed[odd] = ((thinned * inverse) @ v)[odd]
+    if keep is not None:
+        mixed *= e.dtype.type(scores.drop.upscale)
+    block.spoil_values(mixed)
+    return found, inverse
+
+
 def _backward(scores, grads, g, y, kept, inverses, needs):
     """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
     gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
@@ -104,7 +114,7 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
         grads[3][...] = 0
     for block, saved, inverse in zip(scores.blocks(), kept, inverses):
         e, keep = saved or block.exponentials()
-        part = g[block.queries] if inverse is None else g[block.queries] * inverse
+        part = g[block.queries] if inverse is None else _divided(g[block.queries], inverse, e)
         along = np.vecdot(part, y[block.queries])[..., None]
         if keep is not None:
             part = part * e.dtype.type(scores.drop.upscale)
@@ -127,6 +137,25 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
         if grad is not None and scores.slope != scores.scale:
             grad *= scores.scale
     return (*grads, None)
+
+
+def _divided(g, inverse, e):
+    """g/Σ eˢ; where that would lose digits e is divided, in place, and not g."""
+    divided = g * inverse
+    odd = ~_is_moderate(divided)[..., None]
+    if not odd.any():
+        return divided
+    e *= np.where(odd, inverse, 1)
+    return np.where(odd, g, divided)
+
+
+def _is_moderate(x):
+    """Which rows of x can be, or were, multiplied by eˢ and lose no digits at the ends of float32.
+
+    Of a score within the bound, that is. Rows of zeros can lose none, but count as others do.
+    """
+    squared = np.vecdot(x, x)
+    return (squared > 1e-24) & (squared < 1e24)
 
 
 def _like(x, shape):

@@ -19,27 +19,27 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     """
     kept = target != ignore_index
     places = np.arange(len(target)), np.where(kept, target, 0)
-    top, log_sum = _log_sum_exp(logits)
     weight = kept.astype(logits.dtype)
     if share is not None:
         share = share.astype(logits.dtype, copy=False)
         weight *= share[places[1]]
     at_target = slope = weight * (1 - smoothing)
-    loss = at_target * (log_sum - (logits[places] - top))
-    spread = None
+    shares = spread = None
     if smoothing:
-        share = np.ones(logits.shape[1], logits.dtype) if share is None else share
+        shares = np.ones(logits.shape[1], logits.dtype) if share is None else share
         spread = kept * logits.dtype.type(smoothing / logits.shape[1])
-        slope = at_target + spread * share.sum()
-        loss += spread * (log_sum * share.sum() - (logits - top[:, None]) @ share)
+        slope = at_target + spread * shares.sum()
+    top, log_sum, distance = _statistics(logits, shares)
+    loss = at_target * (log_sum - (logits[places] - top))
+    if smoothing:
+        loss += spread * (log_sum * shares.sum() - distance)
     loss[~kept] = 0
     total = (weight.sum() or 1) if reduction == "mean" else 1
 
     def backward(g):
         g = np.broadcast_to(g / total, slope.shape)
-        gx = _probabilities(logits, top, log_sum, g * slope)
-        if spread is not None:
-            gx -= (g * spread)[:, None] * share
+        to_all = None if spread is None else g * spread
+        gx = _gradient(logits, top, log_sum, g * slope, to_all, 1 if share is None else share)
         gx[places] -= g * at_target
         gx[~kept] = 0
         return (gx,)
@@ -47,30 +47,35 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     return (loss if reduction == "none" else loss.sum() / total), backward
 
 
-def _log_sum_exp(logits):
-    """(the maximum m of each row, ln Σ exp(x − m))."""
+def _statistics(logits, shares):
+    """(the maximum m of each row, ln Σ exp(x − m), Σ shares·(x − m) if there are shares)."""
     top, log_sum = np.empty((2, len(logits)), logits.dtype)
+    distance = None if shares is None else np.empty_like(top)  # not kept for the way back
 
     def compute(part):
         x = logits[part]
         np.max(x, axis=1, out=top[part])
         e = np.subtract(x, top[part, None])
+        if shares is not None:
+            np.matmul(e, shares, out=distance[part])
         np.exp(e, out=e)
         np.log(sum_rows(e)[:, 0], out=log_sum[part])
 
     for_row_blocks(compute, *logits.shape)
-    return top, log_sum
+    return top, log_sum, distance
 
 
-def _probabilities(logits, top, log_sum, scale):
-    """scale·softmax(logits), all but the logits a number for each row."""
+def _gradient(logits, top, log_sum, slope, spread, share):
+    """slope·softmax(logits) − spread·share; slope and spread have a number for each row."""
     gx = np.empty_like(logits, order="C")
-    scale = scale * np.exp(-log_sum)  # Σ exp(x − m) is within 1..V, so nothing is lost in that
+    slope = slope * np.exp(-log_sum)  # Σ exp(x − m) is within 1..V, so nothing is lost in that
 
     def compute(part):
         to = np.subtract(logits[part], top[part, None], out=gx[part])
         np.exp(to, out=to)
-        to *= scale[part, None]
+        to *= slope[part, None]
+        if spread is not None:
+            to -= spread[part, None] * share
 
     for_row_blocks(compute, *logits.shape)
     return gx

@@ -88,7 +88,10 @@ def attention_weights_spec(q, k, bias, sinks, allowed, *, scale, softcap):
     that takes part in the softmax and takes its share of the weight nowhere.
     """
     xp = namespace(q)
-    scores = match(without_closed(q, allowed), k, allowed) * scale
+    scores = match(without_closed(q, allowed), k, allowed)
+    if allowed is not None:  # a closed product may be infinite, and no derivative is to meet it
+        scores = xp.where(allowed, scores, 0)
+    scores = scores * scale
     if softcap is not None:
         scores = softcap * xp.tanh(scores / softcap)
     if bias is not None:
@@ -112,6 +115,8 @@ def attention_spec(
     weights = attention_weights_spec(q, k, bias, sinks, allowed, scale=scale, softcap=softcap)
     if drop is not None:
         weights = xp.where(drop.keep(weights), weights * drop.upscale, 0)
+    if allowed is not None:  # ∂L/∂weights of a closed pair may be infinite: it ends here
+        weights = xp.where(allowed, weights, 0)
     return mix(weights, v, allowed)
 
 

@@ -3,7 +3,7 @@
 from ...backend import backend_of, dtypes, namespace
 from ...core import fused
 from ...errors import DTypeError, ShapeError
-from ..check import as_tensors, normalize_axis, probability, whole_number
+from ..check import as_tensors, normalize_axis, one_of, probability, whole_number
 from .ids import check_ids
 from .softmax import log_softmax
 
@@ -162,8 +162,7 @@ def reduce_losses(losses, reduction, counts=None):
 
 def check_options(where, logits, weight, reduction):
     """Hold the options that the classification losses share to their domains."""
-    if reduction not in ("mean", "sum", "none"):
-        raise DTypeError(f'{where}: reduction is {reduction!r}; it must be "mean", "sum" or "none"')
+    one_of(where, "reduction", reduction, ("mean", "sum", "none"))
     if not logits.ndim:
         raise ShapeError(f"{where}: logits are (); there must be an axis of classes")
     if not dtypes.is_float(logits.dtype):

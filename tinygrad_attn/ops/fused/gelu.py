@@ -4,8 +4,7 @@ import math
 
 from ...backend import backend_of, namespace
 from ...core import fused
-from ...errors import DTypeError
-from ..check import as_tensor
+from ..check import as_tensor, one_of
 
 __all__ = ["gelu"]
 
@@ -77,6 +76,5 @@ def gelu(x, approximate="none"):
     Raises: DTypeError for another name of an approximation.
     Reference: Hendrycks, Gimpel, "Gaussian Error Linear Units (GELUs)", arXiv:1606.08415.
     """
-    if approximate not in ("none", "tanh"):
-        raise DTypeError(f'gelu: approximate is {approximate!r}; it must be "none" or "tanh"')
+    one_of("gelu", "approximate", approximate, ("none", "tanh"))
     return (_gelu if approximate == "none" else _gelu_tanh)(as_tensor(x, where="gelu"))
