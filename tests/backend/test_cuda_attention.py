@@ -5,6 +5,7 @@ thread by thread in random order; and by ``pytest -m gpu`` on a real card.
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -358,6 +359,36 @@ def test_one_launch_forward_two_back_and_no_wait():
     assert on_host.launches == launches + 1
     assert [x.shape for x in backward(g)[:3]] == [(1, 1, 9, 8)] * 3
     assert on_host.launches == launches + 3 and fake_cupy.synchronizations == waits
+
+
+@pytest.mark.parametrize("wanted", ["q", "k", "v", "kv", "qv"])
+def test_a_gradient_is_the_same_whichever_others_are_wanted(device, wanted):
+    def gradients(names):
+        inputs = {
+            name: ta.tensor(x.astype("f4"), device=device)
+            for name, x in zip("qkv", made(70, 70, 8, 8))
+        }
+        y = attend(*[x.requires_grad_(name in names) for name, x in inputs.items()], causal=True)
+        found = ta.grad(y, [inputs[name] for name in names], ta.cos(y.detach()))
+        return dict(zip(names, (x.cpu().numpy() for x in found)))
+
+    every = gradients("qkv")
+    for name, x in gradients(wanted).items():
+        np.testing.assert_array_equal(x, every[name])
+
+
+def test_heads_side_by_side_are_not_copied_nor_are_their_gradients():
+    backend = get_backend("standin")
+    qkv = ta.tensor(np.ones((2, 9, 4 * 8), "f4"), device="standin", requires_grad=True)
+    g = ta.tensor(np.ones((2, 9, 2 * 8), "f4"), device="standin")
+    before = fake_cupy.launches.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        own = {"dense_attention": flash.attention}
+        patch.setattr(backend, "kernels", {**backend.kernels, **own})
+        y = ta.packed_attention(qkv, 2, 1, causal=True)
+        ta.grad(y, [qkv], g)
+    ours = "attention_forward", "attention_backward_queries", "attention_backward_keys"
+    assert fake_cupy.launches - before == Counter(ours)
 
 
 # ---- what is left to the portable kernels --------------------------------------------------------

@@ -341,6 +341,15 @@ def test_the_loaders_know_the_kernels_constants():
     assert constant("scatter.cu", "CHUNK") == scatter.CHUNK
 
 
+def test_blocks_meet_in_one_place_and_between_fences():
+    """That a fence is missing does not show on the emulator; so there is one place to look at."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in launch.FOLDER.glob("*.cu*")}
+    assert [name for name, text in texts.items() if "atomic" in text] == ["columns.cuh"]
+    fence, barrier = r"__threadfence\(\);\s+", r"__syncthreads\(\);\s+"
+    meeting = rf"{fence}{barrier}[^}}]*atomicInc\([^}}]*{barrier}{fence}return"
+    assert re.search(meeting, texts["columns.cuh"])
+
+
 BARRIERS = [
     (path.name, place.start())
     for path in sorted(launch.FOLDER.glob("*.cu*"))

@@ -3,8 +3,8 @@
 // A fiber runs until it waits at a barrier or ends; which one comes next is random, in bursts of
 // one warp, so that a warp can be far ahead of another or a lane of its neighbour. A kernel that
 // lacks a barrier gives other results from one seed to the next. Blocks run one after the other, in
-// random order too, but at an atomic operation, by which alone they can know of one another, a block
-// may stop half-way and let others go first. What is written is there for all at once: that a
+// random order too, but at an atomic operation, by which alone they can know of one another, a
+// block may stop half-way and let others go first. What is written is there for all at once: that a
 // __threadfence is missing does not show. What a GPU would leave undefined
 // ends the launch with a message: a barrier that some threads never reach, lanes in different
 // warp functions, a lane that is asked for its value and takes no part.

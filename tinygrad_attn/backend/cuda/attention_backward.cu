@@ -51,8 +51,8 @@ __device__ inline float delta_of(const scalar* g, const scalar* y, const Problem
     return sum;
 }
 
-// The gradients of the queries and of the bias, if wanted; and δ, for the other kernel too: rows are
-// queries.
+// The gradients of the queries and of the bias, if wanted; and δ, for the other kernel too. Rows
+// are queries.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, const scalar* g,
                            const scalar* y, const float* bias, const bool* mask,

@@ -1,5 +1,5 @@
-// Which elements dropout keeps, by the hash of backend/random.py. Number i of the hash decides about
-// the elements 4i … 4i + 3, by 16 bits each.
+// Which elements dropout keeps, by the hash of backend/random.py. Number i of the hash decides
+// about the elements 4i … 4i + 3, by 16 bits each.
 #pragma once
 
 __device__ inline unsigned long long hash(unsigned long long i, unsigned long long offset) {

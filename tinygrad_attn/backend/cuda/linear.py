@@ -26,9 +26,9 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
     xp, matmul = namespace(x), backend_of(x).matmul
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     product = contiguous(matmul(rows, weight.T))
-    bias, shape, y = contiguous(bias), (*x.shape[:-1], weight.shape[0]), product
+    bias, shape, y = contiguous(bias, x.dtype), (*x.shape[:-1], weight.shape[0]), product
     if residual is not None:
-        residual = contiguous(xp.broadcast_to(residual, shape), y.dtype)
+        residual = contiguous(xp.broadcast_to(residual, shape), x.dtype)
     if any(part is not None for part in (bias, residual, activation, drop)):
         if activation is not None and any(needs[:3]):
             y = xp.empty(product.shape, dtype=product.dtype)  # the way back asks for the product
@@ -47,7 +47,7 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
 
 def _back(g, product, bias, activation, drop, needs):
     """The gradients of the product, which is g itself where nothing happened to it, and of bias."""
-    xp, g, (rows, n) = namespace(g), contiguous(g), g.shape
+    xp, g, (rows, n) = namespace(g), contiguous(g, product.dtype), g.shape
     is_changed, (grid, _) = not activation is drop is None, _blocks(rows, n)
     gproduct = xp.empty(g.shape, dtype=g.dtype) if is_changed and any(needs[:2]) else None
     across = min(grid[0], BLOCKS, ENOUGH // max(grid[1], 1) + 1)

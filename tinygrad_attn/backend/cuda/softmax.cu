@@ -1,8 +1,8 @@
 // softmax and log_softmax along rows, and their ways back.
 //
-// Of each row forward keeps its maximum, and the scale that makes its exponentials sum to 1: 1/Σ, or
-// for the logarithm ln Σ. From these and x backward finds y again, with all the digits that it had
-// before it was stored.
+// Of each row forward keeps its maximum, and the scale that makes its exponentials sum to 1: 1/Σ,
+// or for the logarithm ln Σ. From these and x backward finds y again, with all the digits that it
+// had before it was stored.
 #include "rows.cuh"
 
 template <bool is_log>
@@ -90,7 +90,7 @@ softmax_backward(const Stored* x, const Real* tops, const Real* scales, const St
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-log_softmax_backward(const Stored* x, const Real* tops, const Real* scales, const Stored* g, Stored* gx,
-                     Index rows, Index n) {
+log_softmax_backward(const Stored* x, const Real* tops, const Real* scales, const Stored* g,
+                     Stored* gx, Index rows, Index n) {
     backward<true>(x, tops, scales, g, gx, rows, n);
 }

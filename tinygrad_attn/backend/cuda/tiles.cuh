@@ -136,8 +136,8 @@ __device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const Open& ope
         }
 }
 
-// NaN for whoever meets a row of b that is not finite. Only then a product can be not finite, unless
-// it overflowed or a was not.
+// NaN for whoever meets a row of b that is not finite. Only then is a product not finite, unless it
+// overflowed, or the other factor was not.
 template <int W>
 __device__ inline void spoil(float (&c)[BANDS][PIECES][4], Tile<W> b) {
     bool found = false;
