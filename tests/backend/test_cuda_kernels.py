@@ -21,6 +21,7 @@ from tests.backend.kernel_cases import (
     check,
     close,
     settings_of_a_case,
+    top,
 )
 from tests.standin import fake_cupy as cp
 from tests.standin import on_host
@@ -220,6 +221,35 @@ def test_the_mask_of_dropout_is_the_cpus(shape, p):
     for key in ((2**63 - 25, 7), (0, 0), (1, 2**40)):
         mask = keep_mask(np, shape, p, key)
         np.testing.assert_array_equal(BACKEND.keep_mask(shape, p, key).get(), mask)
+
+
+# ---- rotary positions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "dims", "each"),  # ``each``: the shape of the positions
+    [
+        ((2, 3, 5, 8), 8, (5,)),
+        ((2, 3, 5, 8), 4, (2, 1, 5)),
+        ((2, 5, 300), 298, (2, 5)),
+        ((40, 6), 6, (40,)),
+        ((2, 0, 5, 8), 8, (5,)),
+        ((2, 1, 3, 2, 4), 4, (2,)),
+    ],
+)
+def test_rotary_positions(shape, dims, each, interleaved, dtype):
+    rng = np.random.default_rng(0)
+    x, positions = rng.standard_normal(shape).astype(dtype), rng.integers(-(10**6), 10**6, each)
+    rule = 10000.0, 1.5, interleaved, dims
+    wide = get_backend("cpu").turn(x.astype("float64"), positions, *rule)
+    tokens_first = np.ascontiguousarray(np.moveaxis(x, -2, 0))
+    for there in (cp.array(x), cp.moveaxis(cp.array(tokens_first), 0, -2)):
+        before = on_host.launches
+        y = BACKEND.turn(there, cp.array(positions), *rule)
+        assert on_host.launches - before == (x.size > 0 and len(shape) < 5)
+        close(y.get(), wide, dtype, 2 * top(x))
 
 
 # ---- many tensors at once ------------------------------------------------------------------------

@@ -77,9 +77,9 @@ def test_to_read_the_loss_is_to_wait_once(monkeypatch):
     assert waits(loss.item, monkeypatch).total() == 1
 
 
-def launches(layers):
+def launches(layers, **options):
     """How much the GPU is given to do in a step."""
-    step = trainer(layers)
+    step = trainer(layers, **options)
     before = fake_cupy.launches.total()
     step()
     return fake_cupy.launches.total() - before
@@ -121,3 +121,10 @@ def test_a_step_of_l_layers_takes_at_most_30_l_and_40_launches(layers):
     in all 18. So is every launch of ours that a layer asks for used, and none is a copy.
     """
     assert launches(layers) <= 30 * layers + 40
+
+
+def test_rotary_positions_take_17_launches_more():
+    """Three products instead of one, with what follows and precedes them: 9; to turn queries and
+    keys, both ways: 4, and 2 for what they turn back by; two sums of gradients more."""
+    found = [launches(layers, positions="rope") for layers in (1, 2)]
+    assert found[1] - found[0] == 47

@@ -25,13 +25,13 @@ from .packed import packed_linear
 from .pointwise import gelu, gelu_tanh, silu, swiglu
 from .scatter import add_rows, embedding
 from .softmax import log_softmax, softmax
+from .turn import turn
 
 __all__ = ["CudaBackend", "register"]
 
 _KERNELS = (
     *(softmax, log_softmax, layer_norm, rms_norm, gelu, gelu_tanh, silu, swiglu),
-    *(surprise, dropout, embedding, linear, packed_linear),
-    *(adam, norm2, scale_all),
+    *(surprise, dropout, embedding, linear, packed_linear, adam, norm2, scale_all),
 )
 
 
@@ -142,6 +142,10 @@ class CudaBackend(Backend):
         if self._product.takes(a, b):
             return self._product(a, b)
         return super().matmul(a, b)
+
+    def turn(self, *arguments):
+        turned = turn(*arguments)
+        return super().turn(*arguments) if turned is NotImplemented else turned
 
     def keep_mask(self, shape, p, key):
         return keep_mask(self.xp, shape, p, key)

@@ -15,7 +15,7 @@ import numpy as np
 from .. import dtypes, namespace
 from ..precision import matmul_precision
 from ..random import start_of
-from .launch import source
+from .launch import laid_out_as, source
 
 __all__ = ["PROBLEM", "Plan", "attention"]
 
@@ -200,13 +200,6 @@ class _Call:
             x = self.xp.broadcast_to(x, (*self.batch_shape, *x.shape[-3:]))
         return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
-    def _like(self, x, width):
-        """An empty array of that width, laid out as x is: a token's heads side by side, or not."""
-        batch, heads, length, _ = x.shape
-        if x.strides[1] >= x.strides[2]:
-            return self.xp.empty((batch, heads, length, width), dtype=x.dtype)
-        return self.xp.empty((batch, length, heads, width), dtype=x.dtype).swapaxes(1, 2)
-
     def _set_strides(self, **arrays):
         """Note the strides of arrays, in elements, and 0 along axes of size 1."""
         for name, x in arrays.items():
@@ -252,7 +245,7 @@ class _Call:
     def forward(self):
         """y in the shape of the call; what the way back needs of each row stays here."""
         q, k, v, xp = self.q, self.k, self.v, self.xp
-        self.y = self._like(q, v.shape[3])
+        self.y = laid_out_as(q, v.shape[3])
         self._set_strides(y=self.y)
         self.log_total = xp.empty(q.shape[:3], dtype=dtypes.float32)
         sinks = None if self.sinks is None else self.sinks.astype(dtypes.float32, copy=False)
@@ -269,7 +262,7 @@ class _Call:
         g, plan = self._rows(g.astype(q.dtype, copy=False)), self.plans[1]
         wanted = needs[0], *(needs[1] or needs[2],) * 2
         gq, gk, gv = (
-            None if not need else self._like(x, x.shape[3]) if place is None else self._rows(place)
+            None if not need else laid_out_as(x, x.shape[3]) if place is None else self._rows(place)
             for x, place, need in zip((q, k, v), into, wanted)
         )
         self._set_strides(g=g, gq=gq, gk=gk, gv=gv)

@@ -19,7 +19,9 @@ from .. import dtypes, namespace
 
 __all__ = [
     "contiguous",
+    "is_ours",
     "kernel",
+    "laid_out_as",
     "of_floats",
     "over_flat",
     "over_grid",
@@ -102,6 +104,20 @@ def contiguous(array, dtype=None):
     if dtype is not None and array.dtype != dtype:
         array = array.astype(dtype)
     return array if array.flags.c_contiguous else namespace(array).ascontiguousarray(array)
+
+
+def is_ours(dtype):
+    """Whether kernels compute with numbers of ``dtype``."""
+    return dtype in _MACROS
+
+
+def laid_out_as(x, width):
+    """An empty array (B, heads, length, width), laid out as x is: a token's heads side by side, or
+    the tokens of a head."""
+    xp, (batch, heads, length, _) = namespace(x), x.shape
+    if x.strides[1] >= x.strides[2]:
+        return xp.empty((batch, heads, length, width), dtype=x.dtype)
+    return xp.empty((batch, length, heads, width), dtype=x.dtype).swapaxes(1, 2)
 
 
 def row_block(n):
