@@ -65,12 +65,12 @@ class Known:
         """The facts about the memory behind ``array``, or None; empty ones if they ``is_new``."""
         owner = _owner(array)
         key, facts = id(owner), self._facts.get(id(owner))
-        if facts is not None and facts.owner() is owner:
-            return facts
-        if is_new:
+        if facts is not None and facts.owner() is not owner:
+            facts = None  # they were of another, which had this id before
+        if facts is None and is_new:
             gone = weakref.ref(owner, lambda _: self._facts.pop(key, None))
-            return self._facts.setdefault(key, _Facts(gone))
-        return None
+            facts = self._facts[key] = _Facts(gone)
+        return facts
 
 
 def _owner(array):
