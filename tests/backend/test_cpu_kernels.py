@@ -139,6 +139,23 @@ def test_norms_of_rows_far_from_zero(block, op, shift, slope, width, monkeypatch
         np.testing.assert_allclose(part, right, rtol=0, atol=allowed)
 
 
+@pytest.mark.parametrize("op", [_layer_norm, _rms_norm], ids=lambda op: op.name)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, 1e30, 100.0])
+@pytest.mark.parametrize("where", ["x", "g"])
+def test_a_row_of_a_norm_knows_nothing_of_its_neighbours(block, op, poison, where):
+    """Padding beside a token, whatever is in it, does not even change how the token is rounded."""
+    rng, results = np.random.default_rng(0), []
+    w, b = rng.uniform(0.5, 1.5, (2, 6)).astype("float32")
+    x, g = rng.standard_normal((2, 5, 6)).astype("float32")
+    for hidden in (0, poison):
+        rows = {"x": x.copy(), "g": g.copy()}
+        rows[where][2:4] += np.float32(hidden)
+        options = {"eps": 1e-5, "axes": (1,)}
+        results.append(run(op, [rows["x"], w, b][: op.arity], options, rows["g"])[:2])
+    for alone, beside_poison in zip(*results):
+        np.testing.assert_array_equal(alone[[0, 1, 4]], beside_poison[[0, 1, 4]])
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("target", [-1, 0, 2])
 def test_cross_entropy_of_infinities(block, smoothing, target, monkeypatch):

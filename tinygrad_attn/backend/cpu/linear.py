@@ -31,6 +31,9 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
         factor = make(y.shape, bool if activation in (None, "relu") else y.dtype)
     if not is_plain or (bias is not None and rows_of_block(*y.shape) < len(y)):
         if residual is not None:
+            shape = (*x.shape[:-1], len(weight))
+            if residual.shape != shape:
+                residual = np.broadcast_to(residual, shape)
             residual = residual.reshape(y.shape)
         _finish(y, factor, bias, residual, activation, drop)
     elif bias is not None:

@@ -10,8 +10,8 @@ it multiplies. With s = 1/σ, the mean m, and n elements in a row
     ∂L/∂x = g∘(s·wᵀ) − x∘(s²∘c) − (s∘a − s²∘c∘m)
             with  a = mean of h = g·w/n,   c = mean of h∘x̂ = s∘((g∘x)·w/n − m∘a)
 
-so that nothing is centred. That costs the digits which a large mean takes up: blocks with a mean
-beyond its σ, or in which a square overflows, go the long way by way of x̂.
+so that nothing is centred. That costs the digits which a large mean takes up: rows with a mean
+beyond their σ, or in which something overflows, are odd, and go the long way by way of x̂.
 
 Besides x only the mean and the scale of each row are kept.
 """
@@ -44,8 +44,7 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     affine = np.zeros((2, width), rows.dtype)  # weight and bias, as rows
     affine[0] = 1 if weight is None else weight.reshape(-1)
     affine[1] = 0 if bias is None else bias.reshape(-1)
-    spread = np.array([affine[0], np.zeros_like(affine[0])])
-    by_long_way = set()
+    spread, odd = np.array([affine[0], np.zeros_like(affine[0])]), {}
 
     def forward(part):
         x, mean, scale = rows[part], means[part], scales[part]
@@ -53,28 +52,29 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
         if is_centred:
             mean[...] = mean_of_rows(x)
             variance -= mean * mean
-        if not (mean * mean <= variance).all():
-            by_long_way.add(part.start)
-            _forward_centred(x, mean, scale, affine, eps, y[part])
-            return
+        is_usual = mean * mean <= variance
         _inverse_root(variance, eps, scale)
         to = _outer(scale, 0, spread, out=y[part])
         to *= x
         if is_centred:
             to += _outer(-scale * mean, 1, affine)
+        if not is_usual.all():
+            these = odd[part.start] = ~is_usual[:, 0]
+            for place, found in zip((to, scale), _forward_centred(x, mean, affine, eps)):
+                place[these] = found[these]
 
     for_row_blocks(forward, len(rows), width)
 
     def backward(g):
         g, given = np.ascontiguousarray(g).reshape(rows.shape), (rows, means, scales)
-        found = _go_back(g, given, spread, by_long_way, is_centred, needs[0])
+        found = _go_back(g, given, spread, odd, is_centred, needs[0])
         shaped = zip(found, (x, weight, bias), needs)
         return tuple([grad.reshape(like.shape) if need else None for grad, like, need in shaped])
 
     return y.reshape(x.shape), backward
 
 
-def _go_back(g, given, spread, by_long_way, is_centred, is_wanted):
+def _go_back(g, given, spread, odd, is_centred, is_wanted):
     """The gradients of the rows, if that is wanted, of the weight and of the bias."""
     gx = np.empty_like(g) if is_wanted else None
     sums = np.zeros((2, g.shape[1]), g.dtype)
@@ -82,21 +82,35 @@ def _go_back(g, given, spread, by_long_way, is_centred, is_wanted):
     def compute(part):
         parts = [g[part], *(array[part] for array in given)]
         to = None if gx is None else gx[part]
-        if part.start in by_long_way or not _backward(*parts, spread, is_centred, to, sums):
-            _backward_centred(*parts, spread[0], is_centred, to, sums)
+        these = _backward(*parts, spread, is_centred, odd.get(part.start), to, sums)
+        if these is not None:
+            parts[0] = np.where(these[:, None], parts[0], 0)
+            found = _backward_centred(*parts, spread[0], is_centred, sums)
+            if to is not None:
+                to[these] = found[these]
 
     for_row_blocks(compute, *g.shape)
     return gx, *sums
 
 
-def _backward(g, x, mean, scale, spread, is_centred, to, sums):
-    """A block's part of the gradients, added to ``sums`` and written ``to``; False if it failed."""
+def _backward(g, x, mean, scale, spread, is_centred, odd, to, sums):
+    """A block's part of the gradients, added to ``sums`` and written ``to``, but for odd rows.
+
+    Returns which those are, or None for none. No row is to know of its neighbours, not even by its
+    rounding, which depends on where it is: odd ones stay in their places here, as zeros, and the
+    others when those are done.
+    """
+    if odd is not None:
+        g, x = (np.where(odd[:, None], 0, array) for array in (g, x))
+        mean, scale = (np.where(odd[:, None], 0, array) for array in (mean, scale))
     w = spread[0][:, None] / max(x.shape[1], 1)  # of the means
     product = g * x
     a = g @ w
     c = scale * (product @ w - mean * a)
-    if not math.isfinite(c.sum()):
-        return False
+    if not math.isfinite(c.sum()):  # something overflows, or is NaN
+        more = ~np.isfinite(c[:, 0]) if odd is None else odd | ~np.isfinite(c[:, 0])
+        if odd is None or more.sum() > odd.sum():
+            return _backward(g, x, mean, scale, spread, is_centred, more, to, sums)
     by_mean, total = _columns(scale * mean, 1).T @ g
     np.add(sums, [scale[:, 0] @ product - by_mean, total], out=sums)
     if to is not None:
@@ -106,38 +120,38 @@ def _backward(g, x, mean, scale, spread, is_centred, to, sums):
         if is_centred:
             product[...] = scale * a - c * mean
             to -= product
-    return True
+    return odd
 
 
-def _forward_centred(x, mean, scale, affine, eps, to):
-    """The long way: x̂·weight + bias from the centred row."""
-    np.subtract(x, mean, out=to)
-    _inverse_root(mean_of_rows(to * to), eps, scale)
+def _forward_centred(x, mean, affine, eps):
+    """The long way: (x̂·weight + bias, 1/σ), from the centred rows."""
+    to = x - mean
+    scale = _inverse_root(mean_of_rows(to * to), eps, np.empty_like(mean))
     to *= scale
     to *= affine[0]
     to += affine[1]
+    return to, scale
 
 
-def _backward_centred(g, x, mean, scale, weight, is_centred, to, sums):
-    """The long way back: with x̂ itself."""
+def _backward_centred(g, x, mean, scale, weight, is_centred, sums):
+    """The long way back: with x̂ itself; returns the gradient of x."""
     unit = (x - mean) * scale
     product = g * unit
     np.add(sums, [sum_columns(product), sum_columns(g)], out=sums)
-    if to is None:
-        return
-    h = np.multiply(g, weight, out=to)
+    h = g * weight
     along = mean_of_rows(h * unit)
     if is_centred:
         h -= mean_of_rows(h)
-    h -= np.multiply(unit, along, out=unit)
+    h -= unit * along
     h *= scale
+    return h
 
 
 def _inverse_root(variance, eps, out):
     """1/√(variance + eps)."""
     np.add(variance, eps, out=out)
     np.sqrt(out, out=out)
-    np.divide(1, out, out=out)
+    return np.divide(1, out, out=out)
 
 
 def _outer(first, second, rows, out=None):
