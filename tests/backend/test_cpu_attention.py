@@ -254,7 +254,14 @@ def test_an_infinite_query_is_what_the_spec_makes_of_it(sign):
 @pytest.mark.parametrize("kept", [0, KERNEL.KEPT])
 @pytest.mark.parametrize(
     ("score", "value", "gradient"),
-    [(29, 1e26, 1), (-29, 1e-30, 1), (29, 1e-30, 1), (29, 1, 1e-30), (-29, 1e14, 1e14)],
+    [
+        (29, 1e26, 1),
+        (-29, 1e-30, 1),
+        (29, 1e-30, 1),
+        (29, 1, 1e-30),
+        (-29, 1e14, 1e14),
+        (-29, 1e30, 1),
+    ],
 )
 def test_a_score_that_needs_no_maximum_takes_no_digit_of_what_it_weighs(
     kept, score, value, gradient, monkeypatch
