@@ -146,7 +146,7 @@ def _divided(g, inverse, e):
     odd = ~_is_moderate(divided)[..., None] | (inverse > STEEPEST)
     if not odd.any():
         return divided
-    e *= np.where(odd, inverse, 1)
+    e *= np.where(odd & ~np.isnan(inverse), inverse, 1)  # 0·NaN is not 0, in a closed pair
     return np.where(odd, g, divided)
 
 
