@@ -28,7 +28,7 @@ READING_ORDER = """
     elementwise functions choice rounding pairs compare activations fused.gelu
     reduce extremes cumulative shape join padding diagonals index select order fused.embedding
     linalg einsum fused.linear sequence fused.softmax fused.norm fused.dropout
-    attention rope alibi losses fused.cross_entropy create random
+    fused.linear_packed attention rope alibi losses fused.cross_entropy create random
 """.split()
 NO_OPS = {"Generator", "default_generator", "manual_seed"}  # where random numbers come from
 

@@ -289,3 +289,23 @@ def test_sizes_that_cannot_be(changes, error, message):
 def test_ids_that_it_cannot_read(ids, error, message):
     with pytest.raises(error, match=message):
         small()(ta.tensor(ids))
+
+
+def test_what_is_put_in_the_place_of_a_projection_is_called():
+    """A hook, or another layer, such as one with a small matrix beside the large one."""
+
+    class Beside(ta.nn.Module):
+        def __init__(self, layer):
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x) * 2
+
+    model, ids, seen = small(), tokens(2, 8), []
+    plain = model(ids)
+    remove = model.blocks[1].attention.key.register_forward_hook(lambda *_: seen.append("hook"))
+    np.testing.assert_allclose(model(ids).numpy(), plain.numpy(), atol=1e-6)
+    remove()
+    model.blocks[0].attention.value = Beside(model.blocks[0].attention.value)
+    assert seen == ["hook"]
+    assert np.abs(model(ids).numpy() - plain.numpy()).max() > 1e-3

@@ -265,9 +265,9 @@ def test_a_snapshot_of_something_else(state):
 # ---- training ------------------------------------------------------------------------------------
 
 
-def learn(half, steps=40, device="cpu", init_scale=2.0**16):
+def learn(half, steps=40, device="cpu", init_scale=2.0**16, seed=0):
     """The losses of a small GPT on one batch, and the scaler in the end."""
-    ta.manual_seed(0)
+    ta.manual_seed(seed)
     config = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16)
     model = GPT(config).to(device)
     optimizer = optim.AdamW(model.parameters(), lr=1e-2)
@@ -290,14 +290,19 @@ def learn(half, steps=40, device="cpu", init_scale=2.0**16):
 
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
 def test_a_gpt_learns_in_16_bits_as_in_32(half):
+    """At first nearly the same; later, as rounding errors grow from step to step, on the whole."""
     if half == "bfloat16":
         pytest.importorskip("ml_dtypes")
-    exact, _ = learn(None)
-    losses, scaler = learn(half)
-    assert exact[0] > 2.3 and exact[-1] < 0.3
-    np.testing.assert_allclose(losses, exact, rtol=0, atol=0.05)  # nats, of the 2.2 learned
-    assert losses != exact
-    assert scaler.get_scale() == (2.0**16 if half == "float16" else 1.0)  # no step was skipped
+    apart = []
+    for seed in range(3):
+        exact, _ = learn(None, seed=seed)
+        losses, scaler = learn(half, seed=seed)
+        assert exact[0] > 2.3 and exact[-1] < 0.3
+        assert losses != exact
+        assert scaler.get_scale() == (2.0**16 if half == "float16" else 1.0)  # none was skipped
+        apart.append(np.abs(np.subtract(losses, exact)))
+    assert np.max(np.array(apart)[:, :3]) < 0.005  # nats, of the 2.2 learned
+    assert np.mean(apart) < 0.02
 
 
 def test_a_factor_that_is_far_too_large_finds_its_way_down():

@@ -226,8 +226,9 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x, place, bias=None, residual=None):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
-        if place.is_whole and not self.turns:  # then one product makes q, k and v
-            parts = self.query, self.key, self.value
+        parts = self.query, self.key, self.value
+        is_plain = all(getattr(part, "is_plain", False) for part in parts)
+        if is_plain and place.is_whole and not self.turns:  # then one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:

@@ -42,6 +42,11 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound, generator)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether to call this layer is to apply W and b and nothing else: what may be inlined."""
+        return type(self) is Linear and not (self._forward_hooks or self._forward_pre_hooks)
+
     def forward(
         self,
         x: Tensor,

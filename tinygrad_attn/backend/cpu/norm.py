@@ -43,11 +43,11 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     width = math.prod(x.shape[axes[0] :])
     rows = np.ascontiguousarray(x).reshape(math.prod(x.shape[: axes[0]]), width)
     y = np.empty_like(rows)
-    means, scales = np.zeros((2, len(rows), 1), rows.dtype)
-    affine = np.zeros((2, width), rows.dtype)  # weight and bias, as rows
-    affine[0] = 1 if weight is None else weight.reshape(-1)
-    affine[1] = 0 if bias is None else bias.reshape(-1)
-    spread, odd = np.array([affine[0], np.zeros_like(affine[0])]), {}
+    scales, odd = np.empty((len(rows), 1), rows.dtype), {}
+    means = (
+        np.empty_like(scales) if is_centred else np.broadcast_to(rows.dtype.type(0), scales.shape)
+    )
+    affine, spread = (_rows_of(weight, other, width, rows.dtype) for other in (bias, None))
 
     def forward(part):
         x, mean, scale = rows[part], means[part], scales[part]
@@ -71,6 +71,7 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
 
     def backward(g):
         g, given = np.ascontiguousarray(g).reshape(rows.shape), (rows, means, scales)
+        spread = _rows_of(weight, None, width, rows.dtype)
         found = _go_back(g, given, spread, odd, is_centred, needs[0])
         shaped = zip(found, (x, weight, bias), needs)
         return tuple([grad.reshape(like.shape) if need else None for grad, like, need in shaped])
@@ -149,6 +150,15 @@ def _backward_centred(g, x, mean, scale, weight, is_centred, sums):
     h -= unit * along
     h *= scale
     return h
+
+
+def _rows_of(weight, bias, width, dtype):
+    """The weight and the bias as two rows; without them, ones and zeros."""
+    both = np.zeros((2, width), dtype)
+    both[0] = 1 if weight is None else weight.reshape(-1)
+    if bias is not None:
+        both[1] = bias.reshape(-1)
+    return both
 
 
 def _inverse_root(variance, eps, out):
