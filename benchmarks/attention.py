@@ -21,7 +21,7 @@ SHAPES = {  # (heads, width) -> lengths
     (4, 32): (256, 512, 1024, 2048, 4096, 8192, 16384),
     (8, 64): (1024, 4096),
 }
-DENSE_UP_TO = 4096  # beyond, the whole matrix of weights takes gigabytes
+SPEC_UP_TO = 4096  # beyond, the whole matrix of weights takes gigabytes
 
 
 def measure(options):
@@ -45,8 +45,8 @@ def cases(contestant):
     for (heads, width), lengths in SHAPES.items():
         for length in lengths:
             found.append(("tiled", heads, width, length))
-            if contestant == "ours" and length <= DENSE_UP_TO:
-                found.append(("dense", heads, width, length))
+            if contestant == "ours" and length <= SPEC_UP_TO:
+                found.append(("spec", heads, width, length))
     return found
 
 
@@ -61,11 +61,11 @@ def tables(results):
 
 
 def _table(results, heads, width):
-    columns = [("ours", "tiled"), ("torch", "tiled"), ("ours", "dense")]
+    columns = [("ours", "tiled"), ("torch", "tiled"), ("ours", "spec")]
     columns = [(name, path) for name, path in columns if name in results]
     head, rows = [f"{heads} heads of {width}"], []
     for unit in ("ms", "MB"):
-        head += [f"{unit} {'dense' if path == 'dense' else name}" for name, path in columns]
+        head += [f"{unit} {'spec' if path == 'spec' else name}" for name, path in columns]
         head += ["ratio"] if "torch" in results else []
     for length in SHAPES[heads, width]:
         row = [f"T = {length}"]

@@ -72,7 +72,7 @@ def draw_attention(results):
     (heads, width), lengths = next(iter(attention.SHAPES.items()))
     looks = {
         ("ours", "tiled"): ("ours", OURS, "-"),
-        ("ours", "dense"): ("ours, dense", FLOOR, "--"),
+        ("ours", "spec"): ("ours, spec", FLOOR, "--"),
         ("torch", "tiled"): ("PyTorch", INK, ":"),
     }
     with rc_context(STYLE):

@@ -9,9 +9,9 @@ from tests.benchmarks.conftest import each
 
 
 @pytest.mark.parametrize("contestant", each(rounds.installed()))
-@pytest.mark.parametrize("path", ["tiled", "dense"])
+@pytest.mark.parametrize("path", ["tiled", "spec"])
 def test_one_length(contestant, path, capsys):
-    if contestant == "torch" and path == "dense":
+    if contestant == "torch" and path == "spec":
         path = "tiled"
     attention.main(contestant, path, "2", "4", "16")
     printed = json.loads(capsys.readouterr().out)
@@ -29,13 +29,13 @@ def test_the_table(monkeypatch):
         for name in ("ours", "torch")
     }
     assert attention.tables(results) == (
-        "| 2 heads of 4 | ms ours | ms torch | ms dense | ratio | MB ours | MB torch | MB dense |"
+        "| 2 heads of 4 | ms ours | ms torch | ms spec | ratio | MB ours | MB torch | MB spec |"
         " ratio |\n"
-        "| ------------ | ------: | -------: | -------: | ----: | ------: | -------: | -------: |"
+        "| ------------ | ------: | -------: | ------: | ----: | ------: | -------: | ------: |"
         " ----: |\n"
-        "| T = 16       |    16.0 |     32.0 |     16.0 |  0.50 |    16.0 |     32.0 |     16.0 |"
+        "| T = 16       |    16.0 |     32.0 |    16.0 |  0.50 |    16.0 |     32.0 |    16.0 |"
         "  0.50 |\n"
-        "| T = 8192     |    8192 |    16384 |          |  0.50 |    8192 |    16384 |          |"
+        "| T = 8192     |    8192 |    16384 |         |  0.50 |    8192 |    16384 |         |"
         "  0.50 |"
     )
     assert "ratio" not in attention.tables({"ours": results["ours"]})

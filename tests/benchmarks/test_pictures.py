@@ -36,7 +36,7 @@ def test_a_curve_for_each_path():
     assert [len(line.get_xdata()) for line in time.lines] == [len(lengths), 5, len(lengths)]
     assert [text.get_text() for text in memory.get_legend().texts] == [
         "ours",
-        "ours, dense",
+        "ours, spec",
         "PyTorch",
     ]
     only_ours = pictures.draw_attention({"ours": results["ours"]})
