@@ -208,6 +208,20 @@ def test_a_query_without_a_result_says_nothing_to_keys_that_it_may_not_attend():
     assert np.isnan(y.numpy()[0, 0, 0]).all() and np.isfinite(gk.numpy()[0, 0, 2]).all()
 
 
+@pytest.mark.parametrize("kept", [0, KERNEL.KEPT])
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_nan_that_is_attended_says_nothing_to_keys_that_nobody_may_attend(
+    place, kept, monkeypatch
+):
+    monkeypatch.setattr(KERNEL, "KEPT", kept)
+    inputs = [numbers(1, 1, 3, 2), numbers(1, 1, 3, 2), numbers(1, 1, 3, 2)]
+    inputs[place][..., 0, :] = np.nan
+    inputs = [ta.tensor(x, requires_grad=True) for x in inputs]
+    y = attend(*inputs, mask=np.array([True, True, False]))
+    for grad in ta.grad(y, inputs[1:], ta.ones_like(y)):
+        np.testing.assert_array_equal(grad.numpy()[..., 2, :], 0)
+
+
 def test_norms_whose_product_is_no_number_count_as_steep():
     """|q| overflows and |k| vanishes in float32; their scores are 10⁵ and −10⁵."""
     numbers = [1e30], [-1e-25, 1e-25], [1, 2]
@@ -254,7 +268,14 @@ def test_an_infinite_query_is_what_the_spec_makes_of_it(sign):
 @pytest.mark.parametrize("kept", [0, KERNEL.KEPT])
 @pytest.mark.parametrize(
     ("score", "value", "gradient"),
-    [(29, 1e26, 1), (-29, 1e-30, 1), (29, 1e-30, 1), (29, 1, 1e-30), (-29, 1e14, 1e14)],
+    [
+        (29, 1e26, 1),
+        (-29, 1e-30, 1),
+        (29, 1e-30, 1),
+        (29, 1, 1e-30),
+        (-29, 1e14, 1e14),
+        (-29, 1e30, 1),
+    ],
 )
 def test_a_score_that_needs_no_maximum_takes_no_digit_of_what_it_weighs(
     kept, score, value, gradient, monkeypatch

@@ -139,6 +139,27 @@ def test_norms_of_rows_far_from_zero(block, op, shift, slope, width, monkeypatch
         np.testing.assert_allclose(part, right, rtol=0, atol=allowed)
 
 
+@pytest.mark.parametrize(
+    ("op", "size", "slope", "eps"),
+    [
+        (_layer_norm, 1e18, 1, 1e-5),
+        *itertools.product([_layer_norm, _rms_norm], [1e-38], [1e-10], [1e-30]),
+        *itertools.product([_layer_norm, _rms_norm], [1e-20], [1e-25], [1e-12]),
+    ],
+)
+def test_norms_of_rows_far_larger_or_smaller_than_1(block, op, size, slope, eps):
+    """A sum of squares overflows, though none of centred ones; g·x vanishes, though no g·x̂."""
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((2, 6, 300))
+    w, b = rng.uniform(0.5, 1.5, (2, 300))
+    arrays = [a.astype("float32") for a in (size * (x + 0.5), w, b)[: op.arity]]
+    g, options = (slope * g).astype("float32"), {"eps": eps, "axes": (1,)}
+    exact = run(op, [a.astype("float64") for a in arrays], options, g.astype("float64"))
+    found = run(op, arrays, options, g)
+    for part, right in zip(found, exact, strict=True):
+        np.testing.assert_allclose(part, right, rtol=0, atol=2e-6 * np.abs(right).max())
+
+
 @pytest.mark.parametrize("op", [_layer_norm, _rms_norm], ids=lambda op: op.name)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 1e30, 100.0])
 @pytest.mark.parametrize("where", ["x", "g"])

@@ -324,6 +324,28 @@ def test_nan_in_an_open_place_passes_through(path):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("place", ["key", "value"])
+@pytest.mark.parametrize("batch", [(1,), (2, 1)])  # over several batch axes a mask is rare
+def test_nan_in_an_open_place_changes_no_gradient_of_what_nobody_may_attend(path, place, batch):
+    rng = np.random.default_rng(3)
+    arrays = {name: rng.standard_normal((*batch, 2, 5, 2)) for name in ("query", "key", "value")}
+    arrays[place][..., 1, 0] = math.nan
+    q, *others = (ta.tensor(x.astype("float32"), requires_grad=True) for x in arrays.values())
+    y = attend(q, *others, mask=np.arange(5) != 3, causal=True, path=path)
+    assert np.isfinite(y.numpy()[..., 0, :]).all()
+    for grad in ta.grad(y.sum(), others):
+        np.testing.assert_array_equal(grad.numpy()[..., 3, :], 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_mask_may_be_a_single_boolean(path, allowed):
+    q = ta.tensor(np.full((1, 3, 2), math.nan, "float32"))
+    y = attend(q, ta.ones(1, 3, 2), ta.ones(1, 3, 2), mask=np.array(allowed), path=path)
+    np.testing.assert_array_equal(y.numpy(), math.nan if allowed else 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_cached_step_is_the_last_row(path):
     """Queries are numbered from the end of the keys, so one step of a cache needs no positions."""
     rng = np.random.default_rng(3)

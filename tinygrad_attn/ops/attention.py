@@ -178,9 +178,9 @@ def _path(where, path, full):
     """The name of the path: the one asked for, else by how many scores there would be."""
     if path is None:
         return "tiled" if math.prod(full[-2:]) > DENSE_LIMIT else "dense"
-    if path not in _PATHS:
+    if not (isinstance(path, str) and path in _PATHS):
         raise ShapeError(
-            f"{where}: path is {path!r}; it must be None or one of {', '.join(_PATHS)}"
+            f"{where}: path is {path!r:.60}; it must be None or one of {', '.join(_PATHS)}"
         )
     return path
 

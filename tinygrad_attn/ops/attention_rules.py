@@ -57,6 +57,8 @@ class Call(NamedTuple):
         scale = 1 / math.sqrt(width) if scale is None else float(number(where, "scale", scale))
         if softcap is not None and not number(where, "softcap", softcap) > 0:
             raise ShapeError(f"{where}: softcap is {softcap}; it must be positive")
+        if not dtypes.is_scalar(causal):
+            raise DTypeError(f"{where}: causal is {causal!r:.60}; it must be True or False")
         window = self._window(window)
         if not 0 <= number(where, "dropout", dropout) < 1:
             raise ShapeError(f"{where}: dropout is {dropout}; it must be in 0..1, 1 excluded")
@@ -115,7 +117,7 @@ class Call(NamedTuple):
                 f"{self.where}: {name} is {given.shape}, {self}; it must broadcast to "
                 f"(..., H, T, S) = {self.full}"
             )
-        return given
+        return given if given.ndim else given.reshape(1)  # kernels ask of rows of it
 
     def __str__(self):
         return f"{self.name} is {self.x.shape}"

@@ -156,6 +156,14 @@ def test_gradients_are_pieces_of_one_array_and_yet_apart():
     assert weights[2].grad.numpy().all()
 
 
+def test_weights_and_biases_may_be_rows_of_an_array():
+    x, weights, biases = ta.randn(2, 3), ta.randn(3, 4, 3), ta.randn(3, 4)
+    expected = ta.packed_linear(x, list(weights), list(biases)).numpy()
+    for kind in (lambda x: x, lambda x: x.numpy()):
+        found = ta.packed_linear(x, kind(weights), kind(biases)).numpy()
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_weight_for_all_three():
     x, w = floats(3, 4), floats(2, 4)
     assert ta.gradcheck(lambda x, w: ta.packed_linear(x, [w, w, w]), [x, w], order=2)

@@ -33,6 +33,7 @@ from .scores import Scores
 
 __all__ = ["attention"]
 
+STEEPEST = 1e3  # what 1/Σ eˢ may add to a gradient, or its product with a value could overflow
 KEPT = 2  # exponentials are kept while they are no more than so many times the queries' elements
 
 
@@ -142,10 +143,10 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
 def _divided(g, inverse, e):
     """g/Σ eˢ; where that would lose digits e is divided, in place, and not g."""
     divided = g * inverse
-    odd = ~_is_moderate(divided)[..., None]
+    odd = ~_is_moderate(divided)[..., None] | (inverse > STEEPEST)
     if not odd.any():
         return divided
-    e *= np.where(odd, inverse, 1)
+    e *= np.where(odd & ~np.isnan(inverse), inverse, 1)  # 0·NaN is not 0, in a closed pair
     return np.where(odd, g, divided)
 
 

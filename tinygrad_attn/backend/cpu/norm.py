@@ -10,8 +10,9 @@ it multiplies. With s = 1/σ, the mean m, and n elements in a row
     ∂L/∂x = g∘(s·wᵀ) − x∘(s²∘c) − (s∘a − s²∘c∘m)
             with  a = mean of h = g·w/n,   c = mean of h∘x̂ = s∘((g∘x)·w/n − m∘a)
 
-so that nothing is centred. That costs the digits which a large mean takes up: rows with a mean
-beyond their σ, or in which something overflows, are odd, and go the long way by way of x̂.
+so that nothing is centred. That costs the digits which a large mean takes up, and where s is far
+from 1, g∘x may leave the range of float32 while g∘x̂ does not: rows with a mean beyond their σ, an
+s out of bounds, or in which something overflows, are odd, and go the long way by way of x̂.
 
 Besides x only the mean and the scale of each row are kept.
 """
@@ -23,6 +24,8 @@ import numpy as np
 from .blocks import for_row_blocks, mean_of_rows, sum_columns
 
 __all__ = ["layer_norm", "rms_norm"]
+
+SCALES = 1e-8, 1e4  # an s within these bounds takes no digits from a product of g and x
 
 
 def layer_norm(x, weight=None, bias=None, *, eps, axes, needs):
@@ -54,6 +57,7 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
             variance -= mean * mean
         is_usual = mean * mean <= variance
         _inverse_root(variance, eps, scale)
+        is_usual &= (scale >= SCALES[0]) & (scale <= SCALES[1])
         to = _outer(scale, 0, spread, out=y[part])
         to *= x
         if is_centred:

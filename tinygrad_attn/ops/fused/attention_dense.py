@@ -61,6 +61,8 @@ def dense_attention(
         gs *= weights
         along = xp.sum(gs, axis=-1, keepdims=True)
         gs -= weights * along
+        if allowed is not None and not bool(xp.isfinite(along).all()):
+            gs = xp.where(allowed, gs, 0)  # nor is what an open pair of its row has met
         gbias = gs.copy() if needs[3] else None
         gsinks = None
         if needs[4]:  # a sink holds the weight that the keys of its row leave over
@@ -92,4 +94,6 @@ def _weights(q, k, bias, sinks, allowed, scale, softcap):
     if sinks is not None:
         total += xp.exp(sinks[:, None, None] - top)
     s /= xp.where(total == 0, 1, total)
+    if allowed is not None and not bool(xp.isfinite(total).all()):
+        s = xp.where(allowed, s, 0)  # a NaN in an open pair has made NaN of the row
     return s, cap_slope

@@ -99,13 +99,13 @@ def _backward(inputs, q, k, v, bias, sinks, g, delta, log_total, drop, needs):
     )
     for block in inputs.blocks():
         keys, values = k[block.key_head], v[block.key_head]
-        g_rows = block.take(g)
-        delta_rows, log_rows = block.take(delta)[:, None], block.take(log_total)[:, None]
+        g_rows, delta_rows, log_rows = map(block.take, (g, delta[..., None], log_total[..., None]))
         gq_rows = xp.zeros_like(block.q) if needs[0] else None
         for tile in block.tiles():
             p, cap_slope = tile.scores()
-            p -= log_rows
-            xp.exp(p, out=p)
+            xp.exp(xp.subtract(p, log_rows, out=p), out=p)
+            if tile.allowed is not None and not bool(xp.isfinite(log_rows).all()):
+                p = xp.where(tile.allowed, p, 0)  # a row of NaN has closed pairs too
             keep = None if drop is None else tile.kept()
             if needs[2]:
                 gv[block.key_head][tile.columns] += (p if keep is None else p * keep).T @ g_rows

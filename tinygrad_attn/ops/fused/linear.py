@@ -97,16 +97,17 @@ def linear(x, weight, bias=None, *, activation=None, residual=None, dropout=0.0,
         raise ShapeError(
             f"linear: {_shapes(x, weight)}, bias is {bias.shape}; bias must be (weight.shape[0],)"
         )
-    if activation is residual is None and dropout == 0:
+    if activation is residual is None and dtypes.is_scalar(dropout) and dropout == 0:
         return _linear(x, weight, bias, None, activation=None, drop=None)
     return _with_epilogue(x, weight, bias, activation, residual, dropout, generator)
 
 
 def _with_epilogue(x, weight, bias, activation, residual, dropout, generator):
     """``linear`` and what comes after the product, checked; of whole numbers in float32."""
-    if activation is not None and activation not in _SPECS:
+    if activation is not None and not (isinstance(activation, str) and activation in _SPECS):
         raise DTypeError(
-            f"linear: activation is {activation!r}; it must be None or one of {', '.join(_SPECS)}"
+            f"linear: activation is {activation!r:.60}; it must be None or one of "
+            f"{', '.join(_SPECS)}"
         )
     probability("linear", "dropout", dropout)
     if not dtypes.is_float(x.dtype):

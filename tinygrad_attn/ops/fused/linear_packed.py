@@ -1,10 +1,11 @@
 """packed_linear: the queries, keys and values of self-attention, from one product."""
 
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 
 from ...backend import namespace
 from ...core import fused
-from ...errors import ShapeError
+from ...errors import DTypeError, ShapeError
 from ..check import as_tensor
 from .linear import _linear, linear_spec
 
@@ -52,12 +53,12 @@ def packed_linear(x, weights, biases=None):
             or three times None.
 
     Shapes: x (..., in), weights (out, in), biases (out,) → (..., sum of the outs).
-    Raises: ShapeError where these sizes do not fit.
+    Raises: ShapeError where these sizes do not fit; DTypeError for what is no sequence.
     """
     where = "packed_linear"
     x = as_tensor(x, where=where)
-    weights = [as_tensor(w, x, where=where) for w in weights]
-    biases = [as_tensor(b, x, where=where) for b in biases or () if b is not None]
+    weights = _several("weights", weights, x)
+    biases = [] if biases is None else _several("biases", biases, x)
     shapes = f"{where}: x is {x.shape}, weights are {[w.shape for w in weights]}"
     if len(weights) != 3 or len(biases) not in (0, 3):
         raise ShapeError(
@@ -71,3 +72,10 @@ def packed_linear(x, weights, biases=None):
             f"{shapes}, biases are {[b.shape for b in biases]}; each must be (weight.shape[0],)"
         )
     return _packed_linear(x, *weights, *(biases or [None] * 3))
+
+
+def _several(name, given, x):
+    """The tensors in ``given``, None left out. Raises: DTypeError for what holds none."""
+    if not isinstance(given, Iterable):
+        raise DTypeError(f"packed_linear: {name} are {given!r:.60}; give three tensors")
+    return [as_tensor(each, x, where="packed_linear") for each in given if each is not None]
