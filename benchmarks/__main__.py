@@ -5,7 +5,7 @@ import math
 import sys
 from pathlib import Path
 
-from . import attention, examples, generation, layers, memory, step, tape
+from . import attention, examples, generation, layers, memory, products, step, tape
 from .check import Refused
 from .contestants.problem import CONFIGS
 from .report import machine, put_in_page
@@ -13,6 +13,7 @@ from .rounds import Failed
 
 BENCHMARKS = {
     "step": step,
+    "products": products,
     "memory": memory,
     "tape": tape,
     "layers": layers,

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks import generation, layers, rounds, tape
+from benchmarks import generation, layers, products, rounds, tape
+from benchmarks.contestants.problem import Sizes
 from tests.benchmarks.conftest import each
 
 
@@ -30,6 +31,24 @@ def test_layers(contestant, monkeypatch, capsys):
     figures = printed(capsys)
     assert list(figures) == list(layers._arguments())
     assert all(number > 0 for number in figures.values())
+
+
+@pytest.mark.parametrize("contestant", each(rounds.installed()))
+def test_products(contestant, monkeypatch, capsys):
+    monkeypatch.setattr(products, "CONFIGS", {"S": Sizes(V=5, T=3, B=2, D=4, L=2, H=2)})
+    monkeypatch.setattr(products, "REPEATS", 1)
+    products.main(contestant)
+    assert [*printed(capsys)] == ["S"]
+
+
+def test_the_products_are_those_of_the_weights():
+    assert products.shapes(Sizes(V=5, T=3, B=2, D=4, L=1, H=2)) == [
+        (12, 4),
+        (4, 4),
+        (16, 4),
+        (4, 16),
+        (5, 4),
+    ]
 
 
 def test_generation(monkeypatch, capsys):
