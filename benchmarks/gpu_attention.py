@@ -1,21 +1,26 @@
 """Attention on one GPU beside PyTorch's flash attention: ``python -m benchmarks.gpu_attention``.
 
-Causal, one sequence of 16 heads. Prints the figures as JSON, and as a table: TFLOP/s forward and
-backward, of 4·T²·E operations a head forward, halved by causality, and 2.5 times as many back (to
-compute the weights anew counts as no gain); and what a call holds in memory beyond its inputs.
-Each contestant runs in a process of its own. PyTorch has to use its flash kernels on 16-bit floats.
+Causal, one sequence of 16 heads. Prints the figures as a table: TFLOP/s forward and backward, of
+4·T²·E operations a head forward, halved by causality, and 2.5 times as many back (to compute the
+weights anew counts as no gain); and what a call holds in memory beyond its inputs. With a FOLDER it
+leaves them there as attention.json, for ``benchmarks.gpu`` to put into its report.
+
+Each contestant runs in a process of its own, which writes every figure down at once: one that is
+stopped keeps what it has. PyTorch has to use its flash kernels on 16-bit floats.
 """
 
 import json
 import subprocess
 import sys
 from importlib import util
+from pathlib import Path
 from statistics import median
 
 HEADS = 16
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
 KINDS = (("float16", 64), ("bfloat16", 64), ("float16", 128), ("TF32", 64), ("float32", 64))
 CONTESTANTS = {"ours": "cupy", "torch": "torch"}
+SECONDS = {"ours": 42, "torch": 28}  # that a contestant may take
 
 
 def ours(kind, length, width):
@@ -99,8 +104,8 @@ def measure(contestant, kind, length, width):
     return figures
 
 
-def figures_of(contestant):
-    """{kind: {length: figures}}, where one that fails says why instead."""
+def write_figures(contestant, measure=measure):
+    """Print {kind: {length: figures}} anew with every size; one that fails says why instead."""
     found = {}
     for kind, width in KINDS:
         for length in LENGTHS:
@@ -108,45 +113,56 @@ def figures_of(contestant):
                 figures = measure(contestant, kind, length, width)
             except Exception as error:
                 figures = f"{type(error).__name__}: {error}".partition("\n")[0]
-            found.setdefault(f"{kind}, heads of {width}", {})[length] = figures
-    return found
+            found.setdefault(f"{kind}, heads of {width}", {})[str(length)] = figures
+            print(json.dumps(found), flush=True)
 
 
 def run(contestant):
-    """The figures of a contestant, measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.gpu_attention", contestant]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {}
-    return json.loads(done.stdout.splitlines()[-1])
+    """The figures of a contestant, measured in a process of its own, as far as it came."""
+    command = [sys.executable, "-m", "benchmarks.gpu_attention", "--only", contestant]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=SECONDS[contestant])
+        printed = done.stdout
+    except subprocess.TimeoutExpired as stopped:
+        printed = stopped.stdout or b""
+    lines = [line for line in printed.decode().split("\n")[:-1] if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {}
 
 
-def table(results):
+def page(results):
     """A Markdown table: a row for each kind and length, three cells for each contestant."""
     names = list(results)
     columns = [(name, figure) for figure in ("forward", "backward", "MB") for name in names]
     head = ["", "T", *(f"{figure}, {name}" for name, figure in columns)]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for kind, lengths in next(iter(results.values())).items():
+    lines = ["TFLOP/s, and MB held between forward and backward", ""]
+    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    kinds = {kind: lengths for found in results.values() for kind, lengths in found.items()}
+    for kind, lengths in kinds.items():
         for length in lengths:
-            row = [results[name].get(kind, {}).get(length, {}) for name, _ in columns]
-            cells = [
-                f"{found[figure]:.4g}" if isinstance(found, dict) and figure in found else "failed"
-                for found, (_, figure) in zip(row, columns)
-            ]
-            lines.append("| " + " | ".join([kind, str(length), *cells]) + " |")
+            row = [results[name].get(kind, {}).get(length) for name, _ in columns]
+            cells = [cell(found, figure) for found, (_, figure) in zip(row, columns)]
+            lines.append("| " + " | ".join([kind, length, *cells]) + " |")
     return "\n".join(lines)
 
 
-def main():
-    """Print what was measured: JSON, then Markdown."""
+def cell(found, figure):
+    """One figure of those found; "failed", or nothing where it did not come to that."""
+    if found is None:
+        return ""
+    return f"{found[figure]:.4g}" if isinstance(found, dict) else "failed"
+
+
+def main(arguments):
+    """``--only CONTESTANT``, or all of them, with a FOLDER for the figures if one is given."""
+    if arguments[:1] == ["--only"]:
+        write_figures(arguments[1])
+        return
     results = {name: run(name) for name, package in CONTESTANTS.items() if util.find_spec(package)}
-    print(json.dumps(results))
-    print(f"\nTFLOP/s, and MB held between forward and backward\n\n{table(results)}")
+    if arguments:
+        text = json.dumps(results, indent=2) + "\n"
+        (Path(arguments[0]) / "attention.json").write_text(text, encoding="utf-8")
+    print(page(results))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(figures_of(sys.argv[1])))
-    else:
-        main()
+    main(sys.argv[1:])

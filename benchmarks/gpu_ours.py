@@ -24,15 +24,32 @@ def copy(rows, width):
 
 
 def op(name, rows, width):
-    """One fused op over rows of float32, forward."""
-    x = ta.randn(rows, width, device=DEVICE)
-    ones, ids = ta.ones(width, device=DEVICE), ta.randint(0, width, (rows,), device=DEVICE)
-    return {
-        "softmax": lambda: ta.softmax(x, axis=-1),
-        "layer_norm": lambda: ta.layer_norm(x, ones, ones),
-        "gelu": lambda: ta.gelu(x),
-        "cross_entropy": lambda: ta.cross_entropy(x, ids),
-    }[name]
+    """One fused op over rows of float32: forward, or, of "gelu, back", the way back alone."""
+    kind, _, way = name.partition(", ")
+    x, other = (waves(rows, width).requires_grad_(bool(way)) for _ in range(2))
+    weight, bias = (ta.ones(width, device=DEVICE).requires_grad_(bool(way)) for _ in range(2))
+    ids = ta.randint(0, width, (rows,), device=DEVICE)
+    work, wanted = {
+        "softmax": (lambda: ta.softmax(x, axis=-1), [x]),
+        "layer_norm": (lambda: ta.layer_norm(x, weight, bias), [x, weight, bias]),
+        "rms_norm": (lambda: ta.rms_norm(x, weight), [x, weight]),
+        "gelu": (lambda: ta.gelu(x), [x]),
+        "dropout": (lambda: ta.dropout(x, 0.1), [x]),
+        "swiglu": (lambda: ta.swiglu(x, other), [x, other]),
+        "cross_entropy": (lambda: ta.cross_entropy(x, ids), [x]),
+    }[kind]
+    return back(work(), wanted) if way else work
+
+
+def waves(rows, width):
+    """Numbers in −3..3, made on the device: to draw half a gigabyte on the host takes too long."""
+    return (3 * ta.sin(ta.arange(0.0, rows * width, device=DEVICE))).reshape(rows, width).detach()
+
+
+def back(y, wanted):
+    """The way back from y, again and again."""
+    g = ta.ones_like(y)
+    return lambda: ta.grad(y, wanted, g, retain_graph=True)
 
 
 def step(vocabulary, length, layers, heads, width, batch, tf32=False):

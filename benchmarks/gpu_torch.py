@@ -19,15 +19,28 @@ def copy(rows, width):
 
 
 def op(name, rows, width):
-    """One op over rows of float32, forward."""
-    x = torch.randn(rows, width, device=DEVICE)
-    ones, ids = torch.ones(width, device=DEVICE), torch.randint(0, width, (rows,), device=DEVICE)
-    return {
-        "softmax": lambda: functional.softmax(x, dim=-1),
-        "layer_norm": lambda: functional.layer_norm(x, (width,), ones, ones),
-        "gelu": lambda: functional.gelu(x),
-        "cross_entropy": lambda: functional.cross_entropy(x, ids),
-    }[name]
+    """One op over rows of float32: forward, or, of "gelu, back", the way back alone."""
+    kind, _, way = name.partition(", ")
+    x, other = (torch.randn(rows, width, device=DEVICE, requires_grad=bool(way)) for _ in range(2))
+    weight, bias = (torch.ones(width, device=DEVICE, requires_grad=bool(way)) for _ in range(2))
+    ids = torch.randint(0, width, (rows,), device=DEVICE)
+    work, wanted = {
+        "softmax": (lambda: functional.softmax(x, -1), [x]),
+        "layer_norm": (
+            lambda: functional.layer_norm(x, (width,), weight, bias),
+            [x, weight, bias],
+        ),
+        "rms_norm": (lambda: functional.rms_norm(x, (width,), weight), [x, weight]),
+        "gelu": (lambda: functional.gelu(x), [x]),
+        "dropout": (lambda: functional.dropout(x, 0.1), [x]),
+        "swiglu": (lambda: functional.silu(x) * other, [x, other]),
+        "cross_entropy": (lambda: functional.cross_entropy(x, ids), [x]),
+    }[kind]
+    if not way:
+        return work
+    y = work()
+    g = torch.ones_like(y)
+    return lambda: torch.autograd.grad(y, wanted, g, retain_graph=True)
 
 
 def step(vocabulary, length, layers, heads, width, batch, tf32=False):

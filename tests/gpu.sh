@@ -20,22 +20,22 @@ printf '%s\n' "${card#* works: }" | sed 's/, [^,]* GiB free$//' >"$folder/card.t
 commit=$(git rev-parse --short HEAD 2>/dev/null || printf unknown)
 printf '%s\n' "${COMMIT:-$commit}" >"$folder/commit.txt"
 
-timeout 240 "$python" -m pytest -m gpu -q -p no:cacheprovider -rfE --tb=short tests \
+timeout 210 "$python" -m pytest -m gpu -q -p no:cacheprovider -rfE --tb=short tests \
     >"$folder/pytest.log" 2>&1
 status=$?
 tail -n 25 "$folder/pytest.log"
 verdict=$(grep -E '[0-9]+ (passed|failed|error)' "$folder/pytest.log" | tail -n 1 | tr -d '=')
-if [ "$status" -eq 124 ]; then verdict='stopped after 240 s, see pytest.log'; fi
+if [ "$status" -eq 124 ]; then verdict='stopped after 210 s, see pytest.log'; fi
 printf '%s\n' "${verdict:-no test ran, see pytest.log}" >"$folder/tests.txt"
 
 sanitizer='not found here'
 if tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
-    timeout 60 "$tool" --error-exitcode 9 "$python" -m pytest -m gpu -q -p no:cacheprovider \
+    timeout 50 "$tool" --error-exitcode 9 "$python" -m pytest -m gpu -q -p no:cacheprovider \
         tests/backend/test_gpu.py -k 'float16 or layer or views' >"$folder/sanitizer.log" 2>&1
     case $? in
         0) sanitizer='no errors' ;;
         9) sanitizer='found errors, see sanitizer.log' ;;
-        124) sanitizer='stopped after 60 s, no errors until then' ;;
+        124) sanitizer='stopped after 50 s, no errors until then' ;;
         *) sanitizer='could not run, see sanitizer.log' ;;
     esac
     if grep -q 'ERROR SUMMARY: [1-9]' "$folder/sanitizer.log"; then
@@ -44,6 +44,7 @@ if tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitiz
 fi
 printf '%s\n' "$sanitizer" >"$folder/sanitizer.txt"
 
-timeout 175 "$python" -m benchmarks.gpu report "$folder"
+timeout 74 "$python" -m benchmarks.gpu_attention "$folder"
+timeout 140 "$python" -m benchmarks.gpu report "$folder"
 cat "$folder/report.md"
 exit $((status != 0))

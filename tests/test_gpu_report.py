@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, gpu_ours
+from benchmarks import gpu, gpu_attention, gpu_ours
 from tests.standin import fake_cupy
 from tinygrad_attn.backend import get_backend
 from tinygrad_attn.doctor.gpu import examine
@@ -36,7 +36,8 @@ def test_the_script_without_a_gpu_is_one_line_and_exit_code_1(tmp_path):
 def test_the_script_takes_at_most_eight_minutes():
     words = SCRIPT.read_text(encoding="utf-8").split()
     limits = [int(words[i + 1]) for i, word in enumerate(words) if word == "timeout"]
-    assert len(limits) == 3 and sum(limits) < 8 * 60
+    assert len(limits) == 4 and sum(limits) < 8 * 60
+    assert sum(gpu_attention.SECONDS.values()) < limits[-2]
     assert sum(gpu.SECONDS.values()) < limits[-1]
 
 
@@ -118,7 +119,9 @@ def test_a_figure_that_fails_says_why_and_costs_no_other(tmp_path):
 def test_the_report_says_what_was_seen_and_where(tmp_path, monkeypatch):
     (tmp_path / "card.txt").write_text("NVIDIA H200, compute capability 9.0\n")
     (tmp_path / "tests.txt").write_text("1200 passed in 99 s\n")
-    found = {"ours": {"copy": 2.0, "softmax": 2.5, "gelu": "DeviceError: why"}}
+    attention = {"ours": {"float16, heads of 64": {"1024": {"forward": 1, "backward": 2, "MB": 3}}}}
+    (tmp_path / "attention.json").write_text(json.dumps(attention))
+    found = {"ours": {"copy": 2.0, "softmax": 2.5, "dropout": 3.0, "gelu": "DeviceError: why"}}
     found["torch"] = {"copy": 2.0, "softmax": 5.0}
     monkeypatch.setattr(gpu, "run", lambda name, folder: found[name])
     gpu.report(tmp_path)
@@ -128,6 +131,30 @@ def test_the_report_says_what_was_seen_and_where(tmp_path, monkeypatch):
     assert "Tests: 1200 passed in 99 s. compute-sanitizer: not run." in page
     assert "| softmax | 2.5 | 5 | 0.50 | 80% |" in page
     assert "| gelu | DeviceError: why |  |  |  |" in page
+    assert "Below 80% of a copy's speed: dropout." in page
+    assert "| float16, heads of 64 | 1024 | 1 | 2 | 3 |" in page
+
+
+def test_attention_that_fails_or_is_stopped_keeps_the_other_figures(monkeypatch, capsys):
+    def measure(contestant, kind, length, width):
+        if length > gpu_attention.LENGTHS[0]:
+            raise DeviceError("too long\nin two lines")
+        return {"forward": 1.5, "backward": 2.0, "MB": 3.0}
+
+    gpu_attention.write_figures("ours", measure)
+    printed = capsys.readouterr().out.encode()
+
+    def stopped(command, stdout, timeout):
+        raise subprocess.TimeoutExpired(command, timeout, printed[:-1])  # in the last line
+
+    monkeypatch.setattr(gpu_attention.subprocess, "run", stopped)
+    found = gpu_attention.run("ours")
+    kinds = [f"{kind}, heads of {width}" for kind, width in gpu_attention.KINDS]
+    assert list(found) == kinds and list(found[kinds[-1]]) == ["1024", "2048", "4096", "8192"]
+    assert found[kinds[0]]["2048"] == "DeviceError: too long"
+    page = gpu_attention.page({"ours": found, "torch": {}})
+    assert f"| {kinds[0]} | 1024 | 1.5 |  | 2 |  | 3 |  |" in page
+    assert f"| {kinds[0]} | 2048 | failed |  |" in page
 
 
 def test_a_contestant_that_takes_too_long_keeps_what_it_has(tmp_path, monkeypatch, capsys):
@@ -138,4 +165,4 @@ def test_a_contestant_that_takes_too_long_keeps_what_it_has(tmp_path, monkeypatc
 
     monkeypatch.setattr(gpu.subprocess, "run", too_long)
     assert gpu.run("ours", tmp_path) == {"copy": 1.5}
-    assert "ours was stopped after 95 s" in capsys.readouterr().out
+    assert f"ours was stopped after {gpu.SECONDS['ours']} s" in capsys.readouterr().out

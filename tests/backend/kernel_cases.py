@@ -15,6 +15,7 @@ from tinygrad_attn.ops.fused.dropout import Drop, dropout_spec
 from tinygrad_attn.ops.fused.embedding import embedding_spec
 from tinygrad_attn.ops.fused.gelu import gelu_spec, gelu_tanh_spec
 from tinygrad_attn.ops.fused.linear import linear_spec
+from tinygrad_attn.ops.fused.linear_packed import packed_linear_spec
 from tinygrad_attn.ops.fused.norm import layer_norm_spec, rms_norm_spec
 from tinygrad_attn.ops.fused.softmax import log_softmax_spec, softmax_spec
 
@@ -185,6 +186,20 @@ def linear_case(activation=None, has_residual=False, rate=0.0):
     return "linear", case
 
 
+def packed_linear_case(has_bias):
+    def case(draw, rows, n):
+        outs = n % 300, 8, 3 * (n % 2)  # in packs of 16 bytes or not, and one of nothing
+        x, weights = draw.floats(rows, 5), [draw.weights(out, 5) for out in outs]
+        biases = [draw.weights(out) if has_bias else None for out in outs]
+
+        def sizes(g):
+            return 9 * top(x) + 2, 2 * sum(outs) * top(g), *[rows * top(g) * top(x)] * 6
+
+        return packed_linear_spec, (x, *weights, *biases), {}, sizes
+
+    return "packed_linear", case
+
+
 def silu_spec(x):
     return x * ta.sigmoid(x)
 
@@ -220,6 +235,8 @@ CASES = {
     "linear, gelu": linear_case("gelu", True, 0.3),
     "linear, gelu_tanh": linear_case("gelu_tanh"),
     "linear, silu": linear_case("silu", True),
+    "packed_linear": packed_linear_case(True),
+    "packed_linear, plain": packed_linear_case(False),
 }
 
 

@@ -21,11 +21,12 @@ from tests.backend.kernel_cases import (
     check,
     close,
     settings_of_a_case,
+    top,
 )
 from tests.standin import fake_cupy as cp
 from tests.standin import on_host
 from tinygrad_attn.backend import dtypes, get_backend
-from tinygrad_attn.backend.cuda import columns, launch, many, scatter
+from tinygrad_attn.backend.cuda import attention, columns, launch, many, scatter
 from tinygrad_attn.backend.random import keep_mask
 from tinygrad_attn.ops.fused.cross_entropy import _surprise
 from tinygrad_attn.ops.fused.dropout import Drop
@@ -165,7 +166,7 @@ def test_kernels_decline_complex_numbers(name):
     """The gradient checker sends some; the portable kernels compute with them."""
     x = np.ones((2, 2), "complex128")
     given = {"surprise": (x, x, x), "embedding": (np.ones(2, int), x), "swiglu": (x, x)}
-    given |= {"linear": (x, x)}
+    given |= {"linear": (x, x), "packed_linear": (x,) * 4}
     given |= dict.fromkeys(("dense_attention", "tiled_attention"), (x[None],) * 3 + (None,) * 5)
     options = inspect.signature(BACKEND.kernels[name]).parameters
     options = {
@@ -187,12 +188,16 @@ def test_kernels_decline_complex_numbers(name):
 
 @pytest.mark.parametrize("dtype", USUAL, ids=str)
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (256, 33), (257, 3), (2000, 2), (3, 1000), (0, 4), (5, 0)]
+    "shape", [(1, 1), (256, 33), (257, 3), (70000, 2), (3, 1000), (0, 4), (5, 0), (2100, 258)]
 )
-def test_column_sums(shape, dtype):
-    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    wide = x.astype("float64")
-    found = columns.column_sums(cp.array(x)).get()
+def test_the_gradient_of_a_bias_is_one_launch(shape, dtype):
+    g = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    (rows, n), wide = shape, g.astype("float64")
+    parts = (np.zeros(size, dtype) for size in ((rows, 1), (n, 1), (n,)))
+    _, backward = kernel("linear", *parts, needs=(False, False, True, False))
+    before, there = on_host.launches, cp.array(g)
+    found = backward(there)[2].get()
+    assert on_host.launches - before == (1 if g.size else 0)
     close(found, wide.sum(0), dtype, float(np.abs(wide).sum(0).max()) if shape[1] else 0)
 
 
@@ -216,6 +221,35 @@ def test_the_mask_of_dropout_is_the_cpus(shape, p):
     for key in ((2**63 - 25, 7), (0, 0), (1, 2**40)):
         mask = keep_mask(np, shape, p, key)
         np.testing.assert_array_equal(BACKEND.keep_mask(shape, p, key).get(), mask)
+
+
+# ---- rotary positions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "dims", "each"),  # ``each``: the shape of the positions
+    [
+        ((2, 3, 5, 8), 8, (5,)),
+        ((2, 3, 5, 8), 4, (2, 1, 5)),
+        ((2, 5, 300), 298, (2, 5)),
+        ((40, 6), 6, (40,)),
+        ((2, 0, 5, 8), 8, (5,)),
+        ((2, 1, 3, 2, 4), 4, (2,)),
+    ],
+)
+def test_rotary_positions(shape, dims, each, interleaved, dtype):
+    rng = np.random.default_rng(0)
+    x, positions = rng.standard_normal(shape).astype(dtype), rng.integers(-(10**6), 10**6, each)
+    rule = 10000.0, 1.5, interleaved, dims
+    wide = get_backend("cpu").turn(x.astype("float64"), positions, *rule)
+    tokens_first = np.ascontiguousarray(np.moveaxis(x, -2, 0))
+    for there in (cp.array(x), cp.moveaxis(cp.array(tokens_first), 0, -2)):
+        before = on_host.launches
+        y = BACKEND.turn(there, cp.array(positions), *rule)
+        assert on_host.launches - before == (x.size > 0 and len(shape) < 5)
+        close(y.get(), wide, dtype, 2 * top(x))
 
 
 # ---- many tensors at once ------------------------------------------------------------------------
@@ -333,8 +367,17 @@ def test_the_loaders_know_the_kernels_constants():
     assert constant("rows.cuh", "BLOCK") == launch.BLOCK
     assert constant("rows.cuh", "KEPT") == launch.KEPT
     assert many.STRETCH == launch.BLOCK * launch.KEPT
-    assert constant("columns.cu", "COLUMNS") == columns.COLUMNS
+    assert constant("columns.cuh", "GROUP") ** 2 == columns.BLOCKS
     assert constant("scatter.cu", "CHUNK") == scatter.CHUNK
+
+
+def test_blocks_meet_in_one_place_and_between_fences():
+    """That a fence is missing does not show on the emulator; so there is one place to look at."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in launch.FOLDER.glob("*.cu*")}
+    assert [name for name, text in texts.items() if "atomic" in text] == ["columns.cuh"]
+    fence, barrier = r"__threadfence\(\);\s+", r"__syncthreads\(\);\s+"
+    meeting = rf"{fence}{barrier}[^}}]*atomicInc\([^}}]*{barrier}{fence}return"
+    assert re.search(meeting, texts["columns.cuh"])
 
 
 BARRIERS = [
@@ -349,8 +392,10 @@ def maimed(monkeypatch, tmp_path):
     """A function that puts another text into the place of a source, until the test is over."""
 
     def forget():
-        for cached in (launch.source, launch._module, launch.kernel):
-            cached.cache_clear()
+        for module in (launch, attention):
+            for cached in vars(module).values():
+                if hasattr(cached, "cache_clear"):
+                    cached.cache_clear()
 
     def replace(file, text):
         folder = tmp_path / "sources"
@@ -371,5 +416,26 @@ def test_no_barrier_can_be_spared(file, place, maimed):
     maimed(file, text[:place] + text[place:].replace("__syncthreads();", "", 1))
     with pytest.raises(AssertionError):
         for seed in range(60):
+            if file in OF_ATTENTION:
+                attend(seed)
+                continue
             for case in ("softmax", "layer_norm", "linear"):
                 check(case, dtypes.float32, (seed, "normal", "plain", 9, 1023), "standin")
+
+
+OF_ATTENTION = ("attention_forward.cu", "attention_backward.cu", "pairs.cuh")
+
+
+def attend(seed):
+    """Attention on the device is what it is on the CPU, be there a NaN in the values or not."""
+    dtype, near = (("float32", 1e-5), ("float16", 1e-2))[seed // 2 % 2]
+    q, k, v, g = np.random.default_rng(seed).standard_normal((4, 1, 1, 300, 8)).astype(dtype)
+    v[..., [64, 126], 2] = np.nan if seed % 2 else 0
+    found = []
+    for device, kind in (("standin", dtype), ("cpu", "float32")):
+        q, k, v, g = (x.astype(kind) for x in (q, k, v, g))
+        inputs = [ta.tensor(x, device=device, requires_grad=True) for x in (q, k, v)]
+        y = ta.scaled_dot_product_attention(*inputs, causal=True, window=40, path="tiled")
+        found.append([y, *ta.grad(y, inputs, ta.tensor(g, device=device))])
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=near, atol=near)

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from tinygrad_attn.backend.cuda import launch
+from tinygrad_attn.backend.cuda.linear import NAMES
 
 FILES = sorted(path.name for path in launch.FOLDER.glob("*.cu"))
 ARCHITECTURES = ("sm_80", "sm_90")  # A100, H100 and H200
@@ -77,7 +78,7 @@ def check(file, architecture, macros, folder):
     found = resources(compiled(file, architecture, macros, folder))
     declared = (launch.FOLDER / file).read_text(encoding="utf-8").count('extern "C" __global__')
     assert len(found) == declared > 0
-    is_of_rows = "(BLOCK)" in launch.source(file)  # others tell the compiler how many blocks to fit
+    is_of_rows = "__launch_bounds__(BLOCK" in launch.source(file)  # attention has smaller blocks
     room = REGISTERS // (2 * launch.BLOCK) if is_of_rows else 255
     most = max((SPILLED.get(macro, 0) for macro in macros), default=0)
     for name, (registers, spilled) in found.items():
@@ -90,7 +91,9 @@ def variants(file):
     text = launch.source(file)
     if "SINGLE" in text:
         macros = [macro for dtype, macro in launch._MACROS.items() if dtype is not None]
-        return [(macro, *single) for macro in macros for single in ((), ("-DSINGLE",))]
+        options = [(macro, *single) for macro in macros for single in ((), ("-DSINGLE",))]
+        kinds = [f"-DACTIVATION={name}" for name in NAMES.values() if "ACTIVATION" in text]
+        return [*options, *((*option, kind) for option in options for kind in kinds)]
     return [(f"-DARITHMETIC={kind}",) for kind in ("FLOAT32", "TFLOAT32", "FLOAT16", "BFLOAT16")]
 
 

@@ -67,9 +67,7 @@ def test_an_op_in_float16_stays_there_and_is_near(name, op, device):
         results.append((y, *ta.grad(y.astype("float32").sum(), [x])))
     for y, exact in zip(*results):
         assert y.dtype == np.float16
-        exact, near = exact.numpy(), 1e-3  # a 16-bit float's last bit, of the largest summand
-        size = max(np.abs(exact).max(), 1)
-        np.testing.assert_allclose(y.astype("float64").numpy(), exact, rtol=2e-2, atol=near * size)
+        check_values(y.astype("float64"), exact.numpy(), 2e-2)
 
 
 @MANY

@@ -1,13 +1,14 @@
-"""Ids on a GPU: checked like on the CPU, word for word, and without asking for what was sent."""
+"""Ids and positions on a GPU: checked like on the CPU, without asking for what was sent."""
 
 import gc
+from functools import partial
 
 import numpy as np
 import pytest
 
 import tinygrad_attn as ta
 from tests.standin import backend, fake_cupy
-from tinygrad_attn.backend.cuda.spans import spans_of
+from tinygrad_attn.backend.cuda.known import spans_of
 from tinygrad_attn.errors import IndexRangeError
 
 TABLE = np.arange(10.0, dtype="float32").reshape(5, 2)
@@ -78,7 +79,7 @@ def test_what_the_device_made_is_looked_at_once():
 
 def test_what_is_known_of_an_array_goes_with_it():
     gc.collect()
-    known = backend._spans._known
+    known = backend._known._facts
     before = len(known)
     ids = ta.tensor([1, 2], device="standin")
     assert len(known) == before + 1
@@ -90,6 +91,67 @@ def test_spans_keep_signs_apart_from_ids():
     assert spans_of(np.array([3, -100, 7])) == [(-100, -100), (3, 7)]
     assert spans_of(np.array([[2, 2]])) == [(2, 2)]
     assert spans_of(np.zeros(0, int)) == []
+
+
+# ---- positions -----------------------------------------------------------------------------------
+
+
+def attend(positions, make):
+    """Attention of as many tokens as there are positions."""
+    x = make(np.ones((*positions.shape[:-1], 2, positions.shape[-1], 4), "float32"))
+    options = {"causal": True, "q_positions": positions, "k_positions": positions}
+    return ta.scaled_dot_product_attention(x, x, x, **options)
+
+
+BACKWARDS = {
+    "sent": lambda make: make([0, 2, 1]),
+    "a row": lambda make: make([[0, 1], [3, 2]]),
+    "reversed": lambda make: make([0, 1, 2])[::-1],
+    "from row to row": lambda make: make([[0, 4], [2, 3]]).reshape(-1),
+    "transposed": lambda make: make([[3, 4], [1, 2]]).swapaxes(0, 1),
+    "made on the device": lambda make: 3 - make([0, 1, 2]),
+    "written": lambda make: changed(make([0, 1, 2]), 5),
+    "counted down": lambda make: ta.arange(3, 0, -1, device=make(0).device),
+}
+ASCENDING = {
+    "sent": lambda make: make([0, 2, 2]),
+    "of another width": lambda make: make(np.array([0, 3, 4], "uint8")),
+    "rows": lambda make: make([[5, 6], [0, 1]]),
+    "a part": lambda make: make([[5, 6, 7, 8], [0, 1, 2, 3]])[1:, 1::2],
+    "brought": lambda make: ta.tensor([1, 2]).to("standin"),
+    "counted": lambda make: ta.arange(4, device="standin"),
+}
+
+
+@pytest.mark.parametrize("name", BACKWARDS)
+def test_positions_that_go_backwards_are_told_the_same_on_a_gpu(name):
+    told = []
+    for device in ("standin", "cpu"):
+        with pytest.raises(ta.ShapeError, match="q_positions go backwards") as error:
+            make = partial(ta.tensor, device=device)
+            attend(BACKWARDS[name](make), make)
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("name", ASCENDING)
+def test_positions_that_were_sent_are_not_asked_for(name):
+    make = partial(ta.tensor, device="standin")
+    positions = ASCENDING[name](make)
+    before = fake_cupy.synchronizations
+    attend(positions, make)
+    assert fake_cupy.synchronizations == before
+
+
+def test_positions_that_the_device_made_are_looked_at_once():
+    make = partial(ta.tensor, device="standin")
+    positions, before = make([0, 1, 2]) + 1, fake_cupy.synchronizations
+    for _ in range(3):
+        attend(positions, make)
+    assert fake_cupy.synchronizations == before + 1
+
+
+# ---- masks ---------------------------------------------------------------------------------------
 
 
 def test_a_mask_is_written_with_a_number_without_waiting():

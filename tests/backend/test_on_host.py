@@ -78,6 +78,25 @@ extern "C" __global__ void absent(float* y) {
     if (threadIdx.x < 4) y[0] = __shfl_sync(0xfu, y[0], 5);
 }
 
+// What the blocks have written, summed by the one that is last to count itself.
+extern "C" __global__ void sum_of_all(float* parts, float* y, unsigned* counter) {
+    __shared__ bool is_last;
+    parts[blockIdx.x * blockDim.x + threadIdx.x] = threadIdx.x;
+    BARRIER;
+    if (threadIdx.x == 0) is_last = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;
+    __syncthreads();
+    if (!is_last || threadIdx.x) return;
+    float sum = 0;
+    for (int i = 0; i < gridDim.x * blockDim.x; ++i) sum += parts[i];
+    *y = sum;
+}
+extern "C" __global__ void wait_for_another(float* y, unsigned* counter) {
+    __shared__ float mine;
+    mine = blockIdx.x;
+    while (atomicAdd(counter, 1) < 20);
+    y[blockIdx.x] = mine;
+}
+
 extern "C" __global__ void votes(unsigned* y) {
     unsigned all = 0xffffffffu;
     int lane = threadIdx.x;
@@ -119,6 +138,30 @@ def test_a_missing_barrier_shows():
     options = ("-DBARRIER=",)
     launch("row_sums", x, y, np.int32(777), grid=(50,), block=(256,), options=options)
     assert np.isnan(y.get()).any()
+
+
+def sums_of_all(options):
+    """Of ten launches: what the last of eight blocks sums, and what it leaves in the counter."""
+    y, counter, found = zeros(1), cp.zeros(1, "uint32"), []
+    for _ in range(10):
+        parts = cp.empty((8, 64), "float32")
+        launch("sum_of_all", parts, y, counter, grid=(8,), block=(64,), options=options)
+        found.append((y.get().item(), counter.get().item()))
+    return set(found)
+
+
+def test_the_last_block_sees_what_all_have_written():
+    assert sums_of_all(()) == {(8 * 2016.0, 0)}
+
+
+def test_a_barrier_that_is_missing_before_blocks_meet_shows():
+    assert sums_of_all(("-DBARRIER=",)) != {(8 * 2016.0, 0)}
+
+
+def test_blocks_that_meet_keep_their_own_shared_memory():
+    y = zeros(9)
+    launch("wait_for_another", y, cp.zeros(1, "uint32"), grid=(9,), block=(1,))
+    np.testing.assert_array_equal(y.get(), np.arange(9))
 
 
 def test_dynamic_shared_memory():

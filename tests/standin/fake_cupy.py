@@ -515,6 +515,7 @@ cuda = SimpleNamespace(
     Device=_Device,
     device=SimpleNamespace(get_cublas_handle=lambda: 1),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    get_current_stream=lambda: SimpleNamespace(ptr=0),
     get_allocator=lambda: _allocator[0],
     set_allocator=lambda allocator: _allocator.__setitem__(0, allocator),
     runtime=SimpleNamespace(

@@ -160,11 +160,12 @@ class GPT(nn.Module):
                 f"be for {_listed(self._form(batch))}: use model.new_cache({batch})"
             )
         key_mask = None if key_mask is None else check_key_mask("GPT", key_mask, ids.shape)
-        past = [0] * batch if cache is None else cache.lengths
+        past, longest = [0] * batch if cache is None else cache.lengths, self.config.longest
+        if longest is None or max(past) + ids.shape[1] <= longest:
+            return key_mask  # whichever are padding: nobody has to look
         new = [ids.shape[1]] * batch if key_mask is None else key_mask.sum(axis=1).numpy()
         total, held = max((old + more, old) for old, more in zip(past, new))
-        longest = self.config.longest
-        if longest is not None and total > longest:
+        if total > longest:
             after = f" after {held} in the cache" if held else ""
             raise ShapeError(
                 f"GPT: ids is {tuple(ids.shape)}, {total - held} tokens{after}; the context of "

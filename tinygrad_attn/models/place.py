@@ -11,7 +11,7 @@ follows by the rule of attention. What differs is gathered here, and the layers 
 
 from dataclasses import dataclass, replace
 
-from ..backend import dtypes
+from ..backend import backend_of, dtypes
 from ..core import Tensor
 from ..errors import DTypeError, GraphError, ShapeError
 from ..ops import arange, cumsum, expand_dims, maximum
@@ -51,6 +51,7 @@ class Place:
             return cls(positions, positions)
         key_mask = check_key_mask("Place", key_mask, shape)
         positions = maximum(cumsum(key_mask.astype(dtypes.int64), axis=1) - 1, 0)
+        backend_of(positions.data).note_span(positions.data, 0, shape[1] - 1, ascends=True)
         return cls(positions, positions, expand_dims(key_mask, (1, 2)), is_plain=False)
 
     @property

@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..backend import dtypes
+from ..backend import backend_of, dtypes
 from ..core import Tensor
 from ..errors import DTypeError, ShapeError
 from .check import as_tensors, broadcasts_to, number, whole_number
@@ -150,10 +150,9 @@ class Call(NamedTuple):
             )
         if given.dtype.kind not in "iu":
             raise DTypeError(f"{self.where}: {name} are {given.dtype}; positions are whole numbers")
-        given = given.astype(dtypes.int64)  # the difference of two unsigned or narrow ones wraps
-        if length > 1 and bool((given[..., 1:] < given[..., :-1]).any()):
+        if length > 1 and not backend_of(given.data).ascends(given.data):
             raise ShapeError(
                 f"{self.where}: {name} go backwards, {self}; positions must ascend along the "
                 "sequence"
             )
-        return given
+        return given.astype(dtypes.int64)  # the difference of two unsigned or narrow ones wraps

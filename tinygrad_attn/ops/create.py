@@ -275,7 +275,7 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
     ends = array_from(ends, None, "arange", dtype)
     x = _make("arange", lambda xp, kind: xp.arange(start, stop, step).astype(kind), dtype, device)
     if count > 0 and x.dtype.kind in "iu":
-        backend_of(x.data).note_span(x.data, int(ends.min()), int(ends.max()))
+        backend_of(x.data).note_span(x.data, int(ends.min()), int(ends.max()), ascends=step > 0)
     return x
 
 

@@ -146,6 +146,7 @@ REDUCE(xor, unsigned, a ^ b)
     T atomic##name(T* place, std::common_type_t<T> x) {                                          \
         T old = *place;                                                                          \
         *place = expression;                                                                     \
+        cuda_on_host::meet_other_blocks();                                                       \
         return old;                                                                              \
     }
 ATOMIC(Add, old + x)
@@ -156,11 +157,13 @@ ATOMIC(And, old & x)
 ATOMIC(Or, old | x)
 ATOMIC(Xor, old ^ x)
 ATOMIC(Exch, x)
+ATOMIC(Inc, old >= x ? 0 : old + 1)
 #undef ATOMIC
 template <class T>
 T atomicCAS(T* place, std::common_type_t<T> expected, std::common_type_t<T> x) {
     T old = *place;
     if (old == expected) *place = x;
+    cuda_on_host::meet_other_blocks();
     return old;
 }
 

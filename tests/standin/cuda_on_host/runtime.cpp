@@ -120,17 +120,58 @@ constexpr int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 
 uint64_t common_divisor(uint64_t a, uint64_t b) { return b ? common_divisor(b, a % b) : a; }
 
+// Shared memory belongs to the block that runs: another's comes into its place.
+void exchange_shared(Block* last, Block* next) {
+    size_t bytes = __stop_cuda_shared - __start_cuda_shared;
+    if (last == next) return;
+    if (last && last->live) {
+        last->shared = (char*)malloc(bytes + dynamic_shared_bytes + 1);
+        memcpy(last->shared, __start_cuda_shared, bytes);
+        memcpy(last->shared + bytes, dynamic_shared, dynamic_shared_bytes);
+    }
+    if (!next->shared) return;
+    memcpy(__start_cuda_shared, next->shared, bytes);
+    memcpy(dynamic_shared, next->shared + bytes, dynamic_shared_bytes);
+    free(next->shared);
+    next->shared = nullptr;
+}
+
 void run_grid() {
     uint64_t count = 1ull * gridDim.x * gridDim.y * gridDim.z;
-    uint64_t at = random_below(count), step = 1 + random_below(count);
+    uint64_t at = random_below(count), step = 1 + random_below(count), begun = 0;
     while (common_divisor(step, count) != 1) ++step;  // so that it comes to every block once
-    for (uint64_t i = 0; i < count; ++i, at = (at + step) % count) {
-        blockIdx = {unsigned(at % gridDim.x), unsigned(at / gridDim.x % gridDim.y),
-                    unsigned(at / (1ull * gridDim.x * gridDim.y))};
-        size_t bytes = __stop_cuda_shared - __start_cuda_shared;
-        if (bytes) memset(__start_cuda_shared, 0xff, bytes);
-        if (dynamic_shared_bytes) memset(dynamic_shared, 0xff, dynamic_shared_bytes);
+    for (block = nullptr;;) {
+        Block *open[4], *free = nullptr, *last = block;
+        int waiting = 0;
+        for (Block& slot : blocks) {
+            if (slot.live) open[waiting++] = &slot;
+            else free = &slot;
+        }
+        if (begun == count && !waiting) return;
+        if (begun < count && free && !(waiting && random_below(2))) {
+            exchange_shared(last, free);
+            uint3 index{unsigned(at % gridDim.x), unsigned(at / gridDim.x % gridDim.y),
+                        unsigned(at / (1ull * gridDim.x * gridDim.y))};
+            begin_block(*free, index);
+            size_t bytes = __stop_cuda_shared - __start_cuda_shared;
+            if (bytes) memset(__start_cuda_shared, 0xff, bytes);
+            if (dynamic_shared_bytes) memset(dynamic_shared, 0xff, dynamic_shared_bytes);
+            at = (at + step) % count;
+            ++begun;
+        } else {
+            block = open[random_below(waiting)];
+            exchange_shared(last, block);
+        }
         run_block();
+    }
+}
+
+void abandon_blocks() {
+    for (Block& slot : blocks) {
+        for (Fiber& fiber : slot.fibers) fiber.is_alive = false;
+        slot.live = 0;
+        free(slot.shared);
+        slot.shared = nullptr;
     }
 }
 
@@ -161,8 +202,7 @@ const char* launch(const char* name, void (*kernel)(void**), const unsigned* sha
     if (went_well) run_grid();
     for (int i = 0; i < 5; ++i) sigaction(caught[i], &previous[i], nullptr);
     sigaltstack(&previous_stack, nullptr);
-    if (!went_well)
-        for (auto& fiber : fibers) fiber.is_alive = false;
+    if (!went_well) abandon_blocks();
     end_guards(went_well);
     munmap(shared.mapping, shared.mapped);
     return *message ? message : nullptr;

@@ -2,7 +2,10 @@
 //
 // A fiber runs until it waits at a barrier or ends; which one comes next is random, in bursts of
 // one warp, so that a warp can be far ahead of another or a lane of its neighbour. A kernel that
-// lacks a barrier gives other results from one seed to the next. What a GPU would leave undefined
+// lacks a barrier gives other results from one seed to the next. Blocks run one after the other, in
+// random order too, but at an atomic operation, by which alone they can know of one another, a
+// block may stop half-way and let others go first. What is written is there for all at once: that a
+// __threadfence is missing does not show. What a GPU would leave undefined
 // ends the launch with a message: a barrier that some threads never reach, lanes in different
 // warp functions, a lane that is asked for its value and takes no part.
 #pragma once
@@ -56,16 +59,25 @@ struct Warp {
     unsigned ready, waiting, exited, exists;
 };
 
-inline Fiber fibers[most_threads];
-inline Warp warps[most_threads / 32];
+struct Block {
+    Fiber fibers[most_threads];
+    Warp warps[most_threads / 32];
+    uint3 index;
+    int live, arrived, votes, result_of_votes;
+    char* shared;  // what its shared memory held when it let others go first
+};
+
+inline Block blocks[4];  // begun and not yet done, at most; those with ``live`` threads are
+inline Block* block;     // the one that runs
 inline Fiber* current;
+inline bool is_leaving;  // whether the block lets others go first
 inline jmp_buf scheduler;
 inline sigjmp_buf launcher;
 inline char message[1024];
 inline const char* kernel_name;
 inline void (*body)(void**);
 inline void** arguments;
-inline int thread_count, live, arrived, votes, result_of_votes;
+inline int thread_count;
 inline uint64_t random_state;
 
 inline uint32_t random_below(uint32_t n) {  // splitmix64
@@ -123,15 +135,16 @@ __attribute__((noinline)) inline void resume(Fiber& fiber) {
 }
 
 inline void make_ready(int i) {
-    fibers[i].state = Fiber::ready;
-    Warp& warp = warps[i / 32];
+    block->fibers[i].state = Fiber::ready;
+    Warp& warp = block->warps[i / 32];
     warp.ready |= 1u << i % 32;
     warp.waiting &= ~(1u << i % 32);
 }
 
 inline void release_block_if_complete() {
-    if (!live || arrived < live) return;
+    if (!block->live || block->arrived < block->live) return;
     int line = 0;
+    Fiber* fibers = block->fibers;
     for (int i = 0; i < thread_count; ++i) {
         if (fibers[i].state != Fiber::at_block) continue;
         if (line && fibers[i].line != line)
@@ -139,18 +152,18 @@ inline void release_block_if_complete() {
         line = fibers[i].line;
         make_ready(i);
     }
-    result_of_votes = votes;
-    arrived = votes = 0;
+    block->result_of_votes = block->votes;
+    block->arrived = block->votes = 0;
 }
 
 inline void complete_collective(int w, unsigned mask, Collective collective) {
-    Warp& warp = warps[w];
+    Warp& warp = block->warps[w];
     unsigned needed = mask & warp.exists & ~warp.exited;
     if ((warp.waiting & needed) != needed || !needed) return;
     void* operands[32] = {};
     for (int lane = 0; lane < 32; ++lane) {
         if (!(needed >> lane & 1)) continue;
-        Fiber& fiber = fibers[w * 32 + lane];
+        Fiber& fiber = block->fibers[w * 32 + lane];
         if (fiber.collective != collective || fiber.mask != mask)
             fail("the lanes of its warp wait in different functions, or name different lanes "
                  "(0x%08x and 0x%08x)", mask, fiber.mask);
@@ -164,27 +177,28 @@ inline void complete_collective(int w, unsigned mask, Collective collective) {
 inline void sort_out(Fiber& fiber) {  // what became of a fiber that ran
     int w = fiber.index / 32;
     unsigned bit = 1u << fiber.index % 32;
-    Warp& warp = warps[w];
+    Warp& warp = block->warps[w];
     if (fiber.state != Fiber::ready) warp.ready &= ~bit;
     if (fiber.state == Fiber::at_block) {
-        ++arrived;
+        ++block->arrived;
         release_block_if_complete();
     } else if (fiber.state == Fiber::at_warp) {
         warp.waiting |= bit;
         complete_collective(w, fiber.mask, fiber.collective);
     } else if (fiber.state == Fiber::done) {
         warp.exited |= bit;
-        --live;
+        --block->live;
         release_block_if_complete();
         for (int lane = 0; lane < 32; ++lane)
             if (warp.waiting >> lane & 1)
-                complete_collective(w, fibers[w * 32 + lane].mask,
-                                    fibers[w * 32 + lane].collective);
+                complete_collective(w, block->fibers[w * 32 + lane].mask,
+                                    block->fibers[w * 32 + lane].collective);
     }
 }
 
 inline void fail_for_deadlock() {
     int at_block = 0, at_warp = 0, who = -1;
+    Fiber* fibers = block->fibers;
     for (int i = 0; i < thread_count; ++i) {
         at_block += fibers[i].state == Fiber::at_block;
         at_warp += fibers[i].state == Fiber::at_warp;
@@ -195,7 +209,7 @@ inline void fail_for_deadlock() {
     threadIdx = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
     fail("it waits for ever in line %d: %d threads at __syncthreads, %d in warp functions (lanes "
          "0x%08x), %d have ended", fibers[who].line, at_block, at_warp, fibers[who].mask,
-         thread_count - live);
+         thread_count - block->live);
 }
 
 inline int nth_bit(unsigned bits, int n) {
@@ -203,29 +217,39 @@ inline int nth_bit(unsigned bits, int n) {
     return __builtin_ctz(bits);
 }
 
-inline void run_block() {
-    int warp_count = (thread_count + 31) / 32;
+inline void begin_block(Block& next, uint3 index) {
+    block = &next;
+    block->index = index;
     for (int i = 0; i < thread_count; ++i) {
-        fibers[i].index = i;
-        fibers[i].state = Fiber::ready;
-        fibers[i].copy_count = fibers[i].groups = 0;
+        Fiber& fiber = block->fibers[i];
+        fiber.index = i;
+        fiber.state = Fiber::ready;
+        fiber.copy_count = fiber.groups = 0;
     }
-    for (int w = 0; w < warp_count; ++w) {
+    for (int w = 0; 32 * w < thread_count; ++w) {
         int lanes = thread_count - 32 * w;
-        warps[w].exists = warps[w].ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
-        warps[w].waiting = warps[w].exited = 0;
+        Warp& warp = block->warps[w];
+        warp.exists = warp.ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
+        warp.waiting = warp.exited = 0;
     }
-    live = thread_count;
-    arrived = votes = 0;
-    int w = random_below(warp_count);
-    while (live) {
+    block->live = thread_count;
+    block->arrived = block->votes = 0;
+}
+
+inline void run_block() {  // until it is done or lets others go first
+    int warp_count = (thread_count + 31) / 32, w = random_below(warp_count);
+    Warp* warps = block->warps;
+    blockIdx = block->index;
+    is_leaving = false;
+    while (block->live && !is_leaving) {
         if (!warps[w].ready || random_below(64) == 0) {
             int tries = warp_count;
             for (w = random_below(warp_count); !warps[w].ready; w = (w + 1) % warp_count)
                 if (!tries--) fail_for_deadlock();
         }
         unsigned ready = warps[w].ready;
-        Fiber& fiber = fibers[32 * w + nth_bit(ready, random_below(__builtin_popcount(ready)))];
+        int lane = nth_bit(ready, random_below(__builtin_popcount(ready)));
+        Fiber& fiber = block->fibers[32 * w + lane];
         resume(fiber);
         sort_out(fiber);
     }
@@ -247,9 +271,15 @@ inline void wait_in_warp(Collective collective, void* operand, unsigned mask, in
 inline int wait_in_block(int line, int vote) {
     current->state = Fiber::at_block;
     current->line = line;
-    votes += vote;
+    block->votes += vote;
     wait();
-    return result_of_votes;
+    return block->result_of_votes;
+}
+
+inline void meet_other_blocks() {
+    if (random_below(2)) return;
+    is_leaving = true;
+    wait();
 }
 
 }  // namespace cuda_on_host

@@ -2,7 +2,9 @@
 
 To find the maximum of a row takes three times as long as an exponential. But no element exceeds the
 root of the sum of all squares, which takes a tenth of that: where it is no more than 30, eˣ can
-neither overflow nor vanish, and softmax subtracts nothing. Along another axis a row is no stretch of memory; that is declined, and the portable kernel's.
+neither overflow nor vanish, and softmax subtracts nothing.
+
+Along another axis a row is no stretch of memory; that is declined, and the portable kernel's.
 """
 
 import numpy as np

@@ -15,22 +15,23 @@ from .attention import attention as flash_attention
 from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .dropout import dropout, keep_mask
+from .known import Known, spans_of
 from .launch import contiguous
 from .linear import linear
 from .matmul import Matmul
 from .memory import explain_shortage
 from .norm import layer_norm, rms_norm
+from .packed import packed_linear
 from .pointwise import gelu, gelu_tanh, silu, swiglu
 from .scatter import add_rows, embedding
 from .softmax import log_softmax, softmax
-from .spans import Spans, spans_of
+from .turn import turn
 
 __all__ = ["CudaBackend", "register"]
 
 _KERNELS = (
     *(softmax, log_softmax, layer_norm, rms_norm, gelu, gelu_tanh, silu, swiglu),
-    *(surprise, dropout, embedding, linear),
-    *(adam, norm2, scale_all),
+    *(surprise, dropout, embedding, linear, packed_linear, adam, norm2, scale_all),
 )
 
 
@@ -52,7 +53,7 @@ class CudaBackend(Backend):
         self.array_type = cupy.ndarray
         self._special = special
         self._product = Matmul(cupy, cublas)
-        self._spans = Spans()
+        self._known = Known()
         explain_shortage(cupy, name)
 
     # ---- devices and transfers ---------------------------------------------------------------
@@ -72,18 +73,32 @@ class CudaBackend(Backend):
         with self.on(device):
             there = self.xp.array(array)
         if array.dtype.kind in "iu":
-            self._spans.note(there, spans_of(array))
+            self._known.note_spans(there, spans_of(array))
+            if array.ndim and super().ascends(array):
+                self._known.note_order(there)
         return there
 
     def to_host(self, array):
         return self.xp.asnumpy(array)
 
-    def note_span(self, array, least, greatest):
-        self._spans.note(array, [(least, greatest)])
+    def note_span(self, array, least, greatest, ascends=False):
+        self._known.note_spans(array, [(least, greatest)])
+        if ascends:
+            self._known.note_order(array)
+
+    def ascends(self, array):
+        """Whether rows ascend. What came from the host is not asked, nor what was asked before."""
+        if self._known.ascends(array):
+            return True
+        with self.on(self.device_of(array)):
+            found = bool(super().ascends(array))
+        if found:
+            self._known.note_order(array)
+        return found
 
     def lies_within(self, array, low, end, but=None):
         """Whether all are in low..end−1, or equal ``but``; what came from the host is not asked."""
-        spans = self._spans.of(array)
+        spans = self._known.spans(array)
         if spans is None:
             with self.on(self.device_of(array)):
                 ends = self.xp.stack([array.min(), array.max()])
@@ -128,6 +143,10 @@ class CudaBackend(Backend):
             return self._product(a, b)
         return super().matmul(a, b)
 
+    def turn(self, *arguments):
+        turned = turn(*arguments)
+        return super().turn(*arguments) if turned is NotImplemented else turned
+
     def keep_mask(self, shape, p, key):
         return keep_mask(self.xp, shape, p, key)
 
@@ -150,7 +169,7 @@ class CudaBackend(Backend):
         bits from run to run. Here the values are sorted by the row that they go to, and those of
         each row are summed: floats by a kernel of ours, whole numbers below.
         """
-        self._spans.forget(target)
+        self._known.forget(target)
         if _repeats_nothing(index):
             target[index] += values
             return
@@ -172,7 +191,7 @@ class CudaBackend(Backend):
         In CuPy any of them may. So every writer to a row is given the value of the last. And to
         put one number wherever a mask holds, nobody needs to wait for how many places that are.
         """
-        self._spans.forget(target)
+        self._known.forget(target)
         mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
         if _kind(mask) == "b" and dtypes.is_scalar(values):
             mask = mask.reshape(mask.shape + (1,) * (target.ndim - mask.ndim))

@@ -8,7 +8,6 @@ NotImplemented, and the portable kernel computes it. Nothing here waits for the 
 
 import math
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,9 @@ import numpy as np
 from .. import dtypes, namespace
 from ..precision import matmul_precision
 from ..random import start_of
+from .launch import laid_out_as, source
 
-__all__ = ["PROBLEM", "Plan", "attention", "source"]
+__all__ = ["PROBLEM", "Plan", "attention"]
 
 FAR = 2**62  # no two positions are so far apart
 THREADS = 128  # of a block: see tiles.cuh
@@ -28,15 +28,16 @@ _strides = [(name, "i8") for name in ("batch", "head", "row")]
 _pair_strides = [(name, "i8") for name in ("batch", "head", "query", "key")]
 PROBLEM = np.dtype(
     [
-        *((name, _strides) for name in ("q", "k", "v", "g")),
+        *((name, _strides) for name in ("q", "k", "v", "y", "g", "gq", "gk", "gv")),
         *((name, _pair_strides) for name in ("mask", "bias")),
         *((name, "i8") for name in ("q_positions", "k_positions", "offset", "least", "most")),
         ("drop_key", "u8"),
         *((name, "i4") for name in ("batch", "heads", "key_heads", "queries", "keys")),
-        *((name, "i4") for name in ("width", "width_v", "is_aligned")),
+        *((name, "i4") for name in ("width", "width_v", "is_aligned", "has_rule")),
         ("dropped", "u4"),
         *((name, "f4") for name in ("scale", "softcap", "upscale")),
-    ]
+    ],
+    align=True,
 )
 """The struct Problem of pairs.cuh, which a launch takes by value."""
 
@@ -98,23 +99,10 @@ def attention(q, k, v, bias, sinks, mask, *positions, needs, **options):
     limit = _shared_limit(call.xp, _device(call.xp))
     if any(plan.shared_bytes > limit for plan in call.plans):
         return NotImplemented
-    return call.forward(), lambda g, into=None: call.backward(g, needs)
+    return call.forward(), lambda g, into=None: call.backward(g, needs, into or (None,) * 3)
 
 
 attention.takes_halves = True  # 16-bit floats as they are
-
-
-@cache
-def source(file):
-    """The text of a ``.cu`` file, with that of the headers it includes in their place.
-
-    CuPy remembers what it compiled by the text alone; it would not see a header change.
-    """
-    lines = []
-    for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
-        is_ours = line.startswith('#include "')
-        lines.append(source(line.split('"')[1]) if is_ours else line)
-    return "\n".join(line for line in lines if line != "#pragma once")
 
 
 def _device(xp):
@@ -224,6 +212,7 @@ class _Call:
         p, reach = self.problem, FAR if window is None else min(window - 1, FAR)
         p["offset"] = p["keys"] - p["queries"]
         p["least"], p["most"] = 0 if causal else -reach, reach
+        p["has_rule"] = causal or window is not None or self.mask is not None
         p["scale"], p["softcap"], p["upscale"] = scale, softcap or 0, 1
         if drop is not None:
             p["drop_key"], p["dropped"] = start_of(drop.key), round(drop.rate * 2**16)
@@ -256,41 +245,48 @@ class _Call:
     def forward(self):
         """y in the shape of the call; what the way back needs of each row stays here."""
         q, k, v, xp = self.q, self.k, self.v, self.xp
-        self.y = xp.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype)
+        self.y = laid_out_as(q, v.shape[3])
+        self._set_strides(y=self.y)
         self.log_total = xp.empty(q.shape[:3], dtype=dtypes.float32)
         sinks = None if self.sinks is None else self.sinks.astype(dtypes.float32, copy=False)
         args = (q, k, v, self.bias, sinks, self.mask, *self.positions, self.y, self.log_total)
         self._launch("attention_forward", self.plans[0], q.shape[1], q.shape[2], args)
         return self._as_called(self.y)
 
-    def backward(self, g, needs):
-        """The gradients of q, k, v, bias and sinks, None for those that nobody needs."""
+    def backward(self, g, needs, into):
+        """The gradients of q, k, v, bias and sinks, None for those that nobody needs.
+
+        Those of q, k and v are written ``into`` the arrays given there, if they are any.
+        """
         q, k, v, xp = self.q, self.k, self.v, self.xp
         g, plan = self._rows(g.astype(q.dtype, copy=False)), self.plans[1]
-        self._set_strides(g=g)
+        wanted = needs[0], *(needs[1] or needs[2],) * 2
+        gq, gk, gv = (
+            None if not need else laid_out_as(x, x.shape[3]) if place is None else self._rows(place)
+            for x, place, need in zip((q, k, v), into, wanted)
+        )
+        self._set_strides(g=g, gq=gq, gk=gk, gv=gv)
         if not self._see_alignment(q, k, v, g):
             plan = Plan.make(plan.arithmetic, *plan[1:3], general=True, backward=True)
-        delta = xp.empty(q.shape[:3], dtype=dtypes.float32)
-        args = (g, self.y, delta, self.problem)
-        _launch(xp, "attention_delta", plan, (-(-delta.size // 4),), args)
-        inputs = (q, k, v, g, self.bias, self.mask, *self.positions, self.log_total, delta)
-        gq = gk = gv = gbias = gsinks = None
-        if needs[0] or needs[3]:
-            gq = xp.empty(q.shape, dtype=q.dtype)
-            if needs[3]:
-                gbias = xp.zeros((*q.shape[:3], k.shape[2]), dtype=dtypes.float32)
-            args = (*inputs, gq, gbias)
-            self._launch("attention_backward_queries", plan, q.shape[1], q.shape[2], args)
-        if needs[1] or needs[2]:
-            gk, gv = xp.empty(k.shape, dtype=k.dtype), xp.empty(v.shape, dtype=v.dtype)
-            args = (*inputs, gk, gv)
+        delta, gbias = xp.empty(q.shape[:3], dtype=dtypes.float32), None
+        if needs[3]:
+            gbias = xp.zeros((*q.shape[:3], k.shape[2]), dtype=dtypes.float32)
+        rules = (self.bias, self.mask, *self.positions, self.log_total, delta)
+        args = (q, k, v, g, self.y, *rules, gq, gbias)
+        self._launch("attention_backward_queries", plan, q.shape[1], q.shape[2], args)
+        if gk is not None:
+            args = (q, k, v, g, *rules, gk, gv)
             self._launch("attention_backward_keys", plan, k.shape[1], k.shape[2], args)
+        gsinks = None
         if needs[4]:  # a sink holds the weight that the keys of its row leave over
             left = xp.exp2(self.sinks[:, None] * math.log2(math.e) - self.log_total)
             gsinks = -xp.sum(left * delta, axis=(0, 2))
-        parts = zip((gq, gk, gv, gbias), needs)
-        return *(self._as_called(x) if need else None for x, need in parts), gsinks
+        parts = zip((gq, gk, gv, gbias), (*into, None), needs)
+        return *(self._as_called(x, place) if need else None for x, place, need in parts), gsinks
 
-    def _as_called(self, x):
-        """x (B, …) with the axes of sequences that the call had."""
+    def _as_called(self, x, place=None):
+        """x (B, …) with the axes of sequences that the call had; the place that it was written to,
+        if that is one."""
+        if place is not None and place.data.ptr == x.data.ptr:
+            return place
         return x.reshape(*self.batch_shape, *x.shape[1:])

@@ -40,28 +40,25 @@ __device__ inline void differentiate(float (&s)[BANDS][PIECES][4], float (&gs)[B
     }
 }
 
-// δ = Σ g·y of every row, a warp for each.
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
-attention_delta(const scalar* g, const scalar* y, float* delta, const Problem p) {
-    const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
-    const long long head = row / p.queries;
-    if (head >= (long long)p.batch * p.heads) return;
-    const scalar* mine = head_of(g, p.g, head / p.heads, head % p.heads);
-    mine += row % p.queries * p.g.row;
+// δ = Σ g·y of a row, by a warp; 0 beyond the last.
+__device__ inline float delta_of(const scalar* g, const scalar* y, const Problem& p, int row) {
     float sum = 0;
-    for (int i = lane(); i < p.width_v; i += 32)
-        sum += to_float(mine[i]) * to_float(y[row * p.width_v + i]);
+    if (row < p.queries)
+        for (int i = lane(); i < p.width_v; i += 32)
+            sum += to_float(g[row * p.g.row + i]) * to_float(y[row * p.y.row + i]);
 #pragma unroll
     for (int flip = 16; flip; flip /= 2) sum += __shfl_xor_sync(~0u, sum, flip);
-    if (lane() == 0) delta[row] = sum;
+    return sum;
 }
 
-// The gradient of the queries, and that of the bias if wanted: rows are queries.
+// The gradients of the queries and of the bias, if wanted; and δ, for the other kernel too. Rows
+// are queries.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, const scalar* g,
-                           const float* bias, const bool* mask, const long long* q_positions,
-                           const long long* k_positions, const float* log_total, const float* delta,
-                           scalar* gq, float* gbias, const Problem p) {
+                           const scalar* y, const float* bias, const bool* mask,
+                           const long long* q_positions, const long long* k_positions,
+                           const float* log_total, float* delta, scalar* gq, float* gbias,
+                           const Problem p) {
     extern __shared__ __align__(16) char memory[];
     const int batch = blockIdx.z, head = blockIdx.y, index = batch * p.heads + head;
     const int key_head = head / (p.heads / p.key_heads);
@@ -71,8 +68,9 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
     const Tile<WIDTH_V> gradients{memory + ROWS * queries.row_bytes};
     char* const stages = gradients.at(ROWS, 0);
 
-    q = head_of(q, p.q, batch, head), g = head_of(g, p.g, batch, head);
-    k = head_of(k, p.k, batch, key_head), v = head_of(v, p.v, batch, key_head);
+    q = head_of(q, p.q, batch, head), k = head_of(k, p.k, batch, key_head);
+    g = head_of(g, p.g, batch, head), v = head_of(v, p.v, batch, key_head);
+    y = head_of(y, p.y, batch, head);
     auto load = [&](int tile) {
         char* stage = stages + tile % 2 * STAGE_BYTES;
         const int start = tile * COLUMNS;
@@ -94,9 +92,18 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
         for (int i = 0; i < 2; ++i) {
             const int mine = row + row_of(m, 2 * i);
             const long long place = (long long)index * p.queries + mine;
-            end[m][i] = mine < p.queries ? make_float2(log_total[place], delta[place])
-                                         : make_float2(0, 0);
+            end[m][i] = make_float2(mine < p.queries ? log_total[place] : 0, 0);
+#pragma unroll 1
+            for (int line = 0; line < 8; ++line) {
+                const float sum = delta_of(g, y, p, row + 16 * m + 8 * i + line);
+                if (lane() / 4 == line) end[m][i].y = sum;
+            }
+            if (lane() % 4 == 0 && mine < p.queries) delta[place] = end[m][i].y;
         }
+    if (!gq && !gbias) {
+        cp_async_wait_all();
+        return;
+    }
     const float unit = GENERAL ? 1 : p.scale * LOG2_E;
     float sum[BANDS][WIDTH / 8][4] = {};
     const Rows<WIDTH> mine(queries, row - first);
@@ -122,8 +129,9 @@ attention_backward_queries(const scalar* q, const scalar* k, const scalar* v, co
     float factor[BANDS][2];
 #pragma unroll
     for (int m = 0; m < BANDS; ++m) factor[m][0] = factor[m][1] = p.scale;
-    store_rows<WIDTH>(sum, gq + (long long)index * p.queries * p.width, row, p.queries, p.width,
-                      factor);
+    if (gq)
+        store_rows<WIDTH>(sum, head_of(gq, p.gq, batch, head), p.gq.row, row, p.queries, p.width,
+                          factor);
 }
 
 // The gradients of keys and values, summed over the query heads that share them: rows are keys.
@@ -202,13 +210,13 @@ attention_backward_keys(const scalar* q, const scalar* k, const scalar* v, const
         multiply(sum, gs, queries);
         head = next_head, tile = next_tile, turn ^= 1;
     }
+    gk = head_of(gk, p.gk, batch, key_head), gv = head_of(gv, p.gv, batch, key_head);
     float factor[BANDS][2], one[BANDS][2];
 #pragma unroll
     for (int m = 0; m < BANDS; ++m) {
         factor[m][0] = factor[m][1] = p.scale;
         one[m][0] = one[m][1] = 1;
     }
-    const long long place = (long long)(batch * p.key_heads + key_head) * p.keys;
-    store_rows<WIDTH>(sum, gk + place * p.width, row, p.keys, p.width, factor);
-    store_rows<WIDTH_V>(sum_v, gv + place * p.width_v, row, p.keys, p.width_v, one);
+    store_rows<WIDTH>(sum, gk, p.gk.row, row, p.keys, p.width, factor);
+    store_rows<WIDTH_V>(sum_v, gv, p.gv.row, row, p.keys, p.width_v, one);
 }

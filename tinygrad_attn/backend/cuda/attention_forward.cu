@@ -90,6 +90,7 @@ attention_forward(const scalar* q, const scalar* k, const scalar* v, const float
 
         float s[BANDS][PIECES][4] = {};
         match(s, mine, keys);
+        if (p.has_rule) spoil(s, keys);
         const Open open = pairs.find_open(row, column, some_closed);
         if (GENERAL)
             for_each_pair([&](int m, int n, int i) {
@@ -123,6 +124,6 @@ attention_forward(const scalar* q, const scalar* k, const scalar* v, const float
                 log_total[(long long)index * p.queries + place] =
                     sum == 0 ? INFINITE : shift + log2f(sum);
         }
-    store_rows<WIDTH_V>(mixed, y + (long long)index * p.queries * p.width_v, row, p.queries,
-                        p.width_v, factor);
+    store_rows<WIDTH_V>(mixed, head_of(y, p.y, batch, head), p.y.row, row, p.queries, p.width_v,
+                        factor);
 }

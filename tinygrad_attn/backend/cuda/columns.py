@@ -1,58 +1,35 @@
-"""Sums over the rows of a matrix: gradients of biases and of the weights of norms."""
-
-import numpy as np
+"""What kernels need that sum over rows in one launch, as columns.cuh describes."""
 
 from .. import namespace
-from .launch import BLOCK, kernel, real, scalars
 
-__all__ = ["column_sums", "joined"]
+__all__ = ["BLOCKS", "counters", "sums_like"]
 
-COLUMNS = 32  # of a block, as in columns.cu
-NOTHING = np.uintp(0)  # a null pointer
-ROWS, BLOCKS = 256, 1024  # a slab has at least so many rows, and there are about so many blocks
+GROUP = 16  # as in columns.cuh
+BLOCKS = GROUP * GROUP  # that may share a column, at most
+
+_kept = {}  # (library, device, stream) -> its counters, all 0 whenever no kernel runs
 
 
-def column_sums(x):
-    """Σ over the rows of a contiguous matrix x (rows, n).
+def counters(xp, columns=1):
+    """Counters for blocks that share so many columns; each kernel leaves them at 0.
 
-    Tall matrices are cut into slabs of rows, summed side by side and then together. The order of
-    the additions depends on the shape alone.
+    Kernels of one stream run one after the other, so they can all have the same.
     """
-    xp, (rows, n), dtype = namespace(x), x.shape, x.dtype
-    sums = xp.empty(n, dtype=dtype)
-    if not n:
-        return sums
-    if not rows:
-        return xp.zeros(n, dtype=dtype)
-    across = -(-n // COLUMNS)
-    slabs = min(-(-rows // ROWS), max(1, BLOCKS // across))
-    slab = -(-rows // slabs)
-    slabs = -(-rows // slab)
-    if slabs == 1:
-        _run("sum_rows", dtype, (across,), (x, sums), (rows, n, rows))
-    else:
-        parts = xp.empty((slabs, n), dtype=real(dtype))
-        _run("sum_slabs", dtype, (across, slabs), (x, parts), (rows, n, slab))
-        _run("sum_parts", dtype, (across,), (parts, sums, NOTHING, NOTHING), (slabs, n))
-    return sums
+    here = xp, xp.cuda.runtime.getDevice(), xp.cuda.get_current_stream().ptr
+    count, kept = columns * (GROUP + 1), _kept.get(here)
+    if kept is None or kept.size < count:
+        kept = _kept[here] = xp.zeros(max(count, 1024), dtype=xp.uint32)
+    return kept
 
 
-def joined(parts, shape, dtype):
-    """Σ over the rows of each of one or two matrices of one size, as arrays of ``shape``; a launch.
+def sums_like(x, wanted, blocks, wide):
+    """[parts, sums]: room for one row of ``wide`` floats from each block, and for their sum.
 
-    A matrix may be None, as is its sum then.
+    ``x`` has the shape and dtype of the sum, which is 0 if there are no rows and so no blocks. Both
+    are None where it is not wanted.
     """
-    sums = [None if part is None else namespace(part).empty(shape, dtype=dtype) for part in parts]
-    arrays = [array for pair in zip(parts, sums) if pair[0] is not None for array in pair]
-    if arrays and not len(arrays[0]):
-        return [None if part is None else namespace(part).zeros(shape, dtype) for part in parts]
-    if arrays and arrays[1].size:
-        grid = (-(-arrays[1].size // COLUMNS), 1, len(arrays) // 2)
-        filled = (*arrays, NOTHING, NOTHING)[:4]
-        _run("sum_parts", dtype, grid, filled, (len(arrays[0]), arrays[1].size))
-    return sums
-
-
-def _run(name, dtype, grid, arrays, numbers):
-    run = kernel(namespace(arrays[0]), "columns.cu", name, dtype)
-    run(grid, (COLUMNS, BLOCK // COLUMNS), (*arrays, *scalars(dtype, numbers)))
+    if not wanted:
+        return [None, None]
+    xp = namespace(x)
+    sums = xp.empty if blocks else xp.zeros
+    return [xp.empty((blocks, x.size), dtype=wide), sums(x.shape, dtype=x.dtype)]

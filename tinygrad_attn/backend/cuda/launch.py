@@ -19,14 +19,18 @@ from .. import dtypes, namespace
 
 __all__ = [
     "contiguous",
+    "is_ours",
     "kernel",
+    "laid_out_as",
     "of_floats",
     "over_flat",
+    "over_grid",
     "over_rows",
     "real",
     "row_block",
     "row_count",
     "scalars",
+    "source",
 ]
 
 FOLDER = Path(__file__).parent
@@ -60,15 +64,20 @@ def of_floats(kernel):
 
 @cache
 def source(file):
-    """The text of a ``.cu`` file with what it includes written in.
+    """The text of a ``.cu`` file with what it includes written in, each header once.
 
     CuPy finds a compiled kernel again by this text, and would not notice that a header changed.
     """
-    lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
-    parts = [
-        source(line.split('"')[1]) if line.startswith('#include "') else line for line in lines
-    ]
-    return "\n".join(part for part in parts if part != "#pragma once")
+    return "\n".join(_lines(file, {file}))
+
+
+def _lines(file, seen):
+    for line in (FOLDER / file).read_text(encoding="utf-8").splitlines():
+        if not line.startswith(('#include "', "#pragma once")):
+            yield line
+        elif line.startswith("#include") and (header := line.split('"')[1]) not in seen:
+            seen.add(header)
+            yield from _lines(header, seen)
 
 
 @cache
@@ -77,9 +86,9 @@ def _module(xp, file, options):
 
 
 @cache
-def kernel(xp, file, name, dtype, is_single=False):
+def kernel(xp, file, name, dtype, is_single=False, macros=()):
     """A kernel of ``file`` for arrays of ``dtype``; ``is_single``: not to be read in packs."""
-    options = ("-std=c++17", _MACROS[dtype], *(["-DSINGLE"] if is_single else []))
+    options = ("-std=c++17", _MACROS[dtype], *(["-DSINGLE"] if is_single else []), *macros)
     return _module(xp, file, options).get_function(name)
 
 
@@ -97,6 +106,20 @@ def contiguous(array, dtype=None):
     return array if array.flags.c_contiguous else namespace(array).ascontiguousarray(array)
 
 
+def is_ours(dtype):
+    """Whether kernels compute with numbers of ``dtype``."""
+    return dtype in _MACROS
+
+
+def laid_out_as(x, width):
+    """An empty array (B, heads, length, width), laid out as x is: a token's heads side by side, or
+    the tokens of a head."""
+    xp, (batch, heads, length, _) = namespace(x), x.shape
+    if x.strides[1] >= x.strides[2]:
+        return xp.empty((batch, heads, length, width), dtype=x.dtype)
+    return xp.empty((batch, length, heads, width), dtype=x.dtype).swapaxes(1, 2)
+
+
 def row_block(n):
     """(threads for a row of n, rows for a block): one long row, or several short ones."""
     threads = 32
@@ -110,24 +133,29 @@ def over_rows(file, name, arrays, rows, n, *numbers, most=MOST):
     if rows and n:
         block = row_block(n)
         blocks = min(-(-rows // block[1]), most)
-        _launch(file, name, arrays[0].dtype, blocks, block, arrays, n, (rows, n, *numbers))
+        over_grid(file, name, arrays[0].dtype, (blocks,), block, arrays, n, (rows, n, *numbers))
 
 
 def over_flat(file, name, arrays, n, *numbers, most=MOST, dtype=None):
     """Launch ``name(*arrays, n, *numbers)`` on arrays of n elements, KEPT for each thread."""
     if n:
         blocks = min(-(-n // (BLOCK * KEPT)), most)
-        _launch(file, name, dtype or arrays[0].dtype, blocks, (BLOCK,), arrays, n, (n, *numbers))
+        dtype = dtype or arrays[0].dtype
+        over_grid(file, name, dtype, (blocks,), (BLOCK,), arrays, n, (n, *numbers))
 
 
-def _launch(file, name, dtype, blocks, block, arrays, n, numbers):
-    """Launch, with packs of 16 bytes where every array allows that; None is a null pointer."""
+def over_grid(file, name, dtype, grid, block, arrays, n, numbers, macros=()):
+    """Launch ``name(*arrays, *numbers)`` on rows of n, in packs of 16 bytes where all allow that.
+
+    An array that is None is a null pointer.
+    """
     is_single = n * dtype.itemsize % BYTES or any(
         array.data.ptr % BYTES for array in arrays if array is not None
     )
-    run = kernel(namespace(arrays[0]), file, name, dtype, bool(is_single))
+    some = next(array for array in arrays if array is not None)
+    run = kernel(namespace(some), file, name, dtype, bool(is_single), macros)
     pointers = [np.uintp(0) if array is None else array for array in arrays]
-    run((blocks,), block, (*pointers, *scalars(dtype, numbers)))
+    run(grid, block, (*pointers, *scalars(dtype, numbers)))
 
 
 def scalars(dtype, numbers):

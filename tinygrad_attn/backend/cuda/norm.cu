@@ -2,8 +2,8 @@
 //
 // Forward keeps two numbers a row, the mean and 1/√(variance + eps); backward finds the rest again
 // from x. The gradients of weight and bias are sums over all rows: each block sums its own, in
-// registers, and leaves one row of ``parts`` to be summed by columns.cu.
-#include "rows.cuh"
+// registers, and columns.cuh joins them.
+#include "columns.cuh"
 
 template <bool is_centred>
 __device__ __forceinline__ void forward(const Stored* x, const Stored* weight, const Stored* bias,
@@ -49,21 +49,6 @@ __device__ __forceinline__ void forward(const Stored* x, const Stored* weight, c
     }
 }
 
-// One row of parts: what the threads of this column hold, those of all rows of the block joined.
-__device__ __forceinline__ void leave(const Real (&sums)[KEPT], Real* parts, Index n) {
-    __shared__ Real room[KEPT * BLOCK];
-    int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    __syncthreads();
-    for (int k = 0; k < KEPT; ++k) room[k * BLOCK + thread] = sums[k];
-    __syncthreads();
-    if (threadIdx.y) return;
-    for (int k = 0; k < KEPT; ++k) {
-        Real sum = 0;
-        for (int y = 0; y < blockDim.y; ++y) sum += room[k * BLOCK + y * blockDim.x + thread];
-        if (place(k) < n) parts[blockIdx.x * n + place(k)] = sum;
-    }
-}
-
 // Add to the sums over rows; those of a row longer than a stretch lie in ``parts`` from the start.
 __device__ __forceinline__ void collect(Real (&sums)[KEPT], const Real (&terms)[KEPT], Real* parts,
                                         Index i, Index n, bool is_first) {
@@ -83,7 +68,8 @@ __device__ __forceinline__ void collect(Real (&sums)[KEPT], const Real (&terms)[
 template <bool is_centred>
 __device__ __forceinline__ void backward(const Stored* x, const Stored* weight, const Stored* g,
                                          const Real* means, const Real* scales, Stored* gx,
-                                         Real* weight_parts, Real* bias_parts, Index rows, Index n) {
+                                         Sums weights, Sums biases, unsigned* counters, Index rows,
+                                         Index n) {
     Real of_weight[KEPT] = {}, of_bias[KEPT] = {};
     Index stretch = KEPT * blockDim.x, step = (Index)gridDim.x * blockDim.y;
     for (Index first = (Index)blockIdx.x * blockDim.y; first < rows; first += step) {
@@ -103,10 +89,10 @@ __device__ __forceinline__ void backward(const Stored* x, const Stored* weight, 
         };
         for (Index i = 0; i < count; i += stretch) {
             look(i);
-            if (bias_parts) collect(of_bias, slopes, bias_parts, i, n, is_first);
-            if (weight_parts) {
+            if (biases.parts) collect(of_bias, slopes, biases.parts, i, n, is_first);
+            if (weights.parts) {
                 for (int k = 0; k < KEPT; ++k) products[k] = slopes[k] * unit[k];
-                collect(of_weight, products, weight_parts, i, n, is_first);
+                collect(of_weight, products, weights.parts, i, n, is_first);
             }
             weigh(i);
             for (int k = 0; k < KEPT; ++k) {
@@ -127,9 +113,12 @@ __device__ __forceinline__ void backward(const Stored* x, const Stored* weight, 
             store(slopes, gx + row * n + i, count - i);
         }
     }
-    if (n > stretch) return;
-    if (weight_parts) leave(of_weight, weight_parts, n);
-    if (bias_parts) leave(of_bias, bias_parts, n);
+    if (n <= stretch) {
+        if (weights.parts) leave(of_weight, weights.parts + blockIdx.x * n, n);
+        if (biases.parts) leave(of_bias, biases.parts + blockIdx.x * n, n);
+    }
+    if (weights.parts || biases.parts)
+        join({weights, biases}, n, 0, n, counters, blockIdx.x, gridDim.x);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
@@ -146,13 +135,16 @@ rms_norm(const Stored* x, const Stored* weight, Stored* y, Real* scales, Index r
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 layer_norm_backward(const Stored* x, const Stored* weight, const Stored* g, const Real* means,
-                    const Real* scales, Stored* gx, Real* weight_parts, Real* bias_parts,
-                    Index rows, Index n) {
-    backward<true>(x, weight, g, means, scales, gx, weight_parts, bias_parts, rows, n);
+                    const Real* scales, Stored* gx, Real* weight_parts, Stored* gweight,
+                    Real* bias_parts, Stored* gbias, unsigned* counters, Index rows, Index n) {
+    backward<true>(x, weight, g, means, scales, gx, {weight_parts, gweight}, {bias_parts, gbias},
+                   counters, rows, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 rms_norm_backward(const Stored* x, const Stored* weight, const Stored* g, const Real* scales,
-                  Stored* gx, Real* weight_parts, Index rows, Index n) {
-    backward<false>(x, weight, g, nullptr, scales, gx, weight_parts, nullptr, rows, n);
+                  Stored* gx, Real* weight_parts, Stored* gweight, unsigned* counters, Index rows,
+                  Index n) {
+    backward<false>(x, weight, g, nullptr, scales, gx, {weight_parts, gweight}, {}, counters, rows,
+                    n);
 }

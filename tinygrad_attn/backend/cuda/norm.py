@@ -1,14 +1,13 @@
-"""layer_norm and rms_norm: one kernel forward, one backward, and one that sums for the weights."""
+"""layer_norm and rms_norm: one kernel forward, one backward."""
 
 import math
+from itertools import chain
 
 from .. import namespace
-from .columns import joined
+from .columns import BLOCKS, counters, sums_like
 from .launch import contiguous, of_floats, over_rows, real, row_block
 
 __all__ = ["layer_norm", "rms_norm"]
-
-BLOCKS = 256  # of the way back: each leaves one row of sums for the gradients of the weights
 
 
 @of_floats
@@ -39,11 +38,10 @@ def _norm(name, x, affine, eps, axes, needs):
     def backward(g):
         gx = xp.empty(x.shape, dtype=dtype) if needs[0] else None
         blocks = min(-(-rows // row_block(n)[1]), BLOCKS)
-        parts = [
-            xp.empty((blocks, n), dtype=real(dtype)) if wanted else None for wanted in needs[1:]
-        ]
-        arrays = (x, affine[0], contiguous(g, dtype), *kept, gx, *parts)
+        sums = [sums_like(part, need, blocks, real(dtype)) for part, need in zip(affine, needs[1:])]
+        given = (x, affine[0], contiguous(g, dtype), *kept)
+        arrays = (*given, gx, *chain.from_iterable(sums), counters(xp))
         over_rows("norm.cu", f"{name}_backward", arrays, rows, n, most=BLOCKS)
-        return gx, *joined(parts, shape, dtype)
+        return gx, *(found for _, found in sums)
 
     return y, backward

@@ -5,6 +5,7 @@
 // of rows and columns, so it serves both.
 #pragma once
 
+#include "hash.cuh"
 #include "products.cuh"
 
 #ifndef WIDTH  // of queries and keys, rounded up to 32, 64, 96 or 128
@@ -25,7 +26,7 @@ struct PairStrides {  // of (B, H, T, S), in elements; 0 where broadcast
 };
 
 struct Problem {
-    Strides q, k, v, g;
+    Strides q, k, v, y, g, gq, gk, gv;
     PairStrides mask, bias;
     long long q_positions, k_positions;  // from one sequence's positions to the next's
     long long offset;                    // the position of query 0 where none are given
@@ -33,6 +34,7 @@ struct Problem {
     unsigned long long drop_key;
     int batch, heads, key_heads, queries, keys, width, width_v;
     int is_aligned;  // whether rows can be copied 16 bytes at a time
+    int has_rule;    // whether positions or a mask close any pair; all others are plain products
     unsigned dropped;
     float scale, softcap, upscale;
 };
@@ -169,11 +171,7 @@ struct Pairs {
     __device__ float keep(int row, int column) const {
         if (!p.dropped) return p.upscale;
         unsigned long long index = drop_first + row * drop_row + column * drop_column;
-        unsigned long long z = (index >> 2) * 0x9E3779B97F4A7C15ull + p.drop_key;
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-        z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-        z ^= z >> 31;
-        return (unsigned)(z >> (index & 3) * 16 & 0xffff) < p.dropped ? 0 : p.upscale;
+        return stays(hash(index >> 2, p.drop_key), index, p.dropped) ? p.upscale : 0;
     }
 };
 

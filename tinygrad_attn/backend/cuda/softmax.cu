@@ -1,8 +1,13 @@
 // softmax and log_softmax along rows, and their ways back.
+//
+// Of each row forward keeps its maximum, and the scale that makes its exponentials sum to 1: 1/Σ,
+// or for the logarithm ln Σ. From these and x backward finds y again, with all the digits that it
+// had before it was stored.
 #include "rows.cuh"
 
 template <bool is_log>
-__device__ __forceinline__ void forward(const Stored* x, Stored* y, Index rows, Index n) {
+__device__ __forceinline__ void forward(const Stored* x, Stored* y, Real* tops, Real* scales,
+                                        Index rows, Index n) {
     Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
     Index count = row < rows ? n : 0, stretch = KEPT * blockDim.x;
     x += row * n;
@@ -24,6 +29,10 @@ __device__ __forceinline__ void forward(const Stored* x, Stored* y, Index rows, 
     }
     sum = row_sum(sum);
     Real scale = is_log ? log(sum) : 1 / sum;
+    if (count && threadIdx.x == 0) {
+        tops[row] = top;
+        scales[row] = scale;
+    }
     for (Index i = 0; i < count; i += stretch) {
         if (count > stretch) {
             load(numbers, x + i, count - i, -infinity());
@@ -34,50 +43,54 @@ __device__ __forceinline__ void forward(const Stored* x, Stored* y, Index rows, 
     }
 }
 
-// gx = y·(g − Σ g·y), or g − eʸ·Σ g.
+// With p the softmax in either case, gx = p·(g − Σ g·p), or g − p·Σ g.
 template <bool is_log>
-__device__ __forceinline__ void backward(const Stored* y, const Stored* g, Stored* gx, Index rows,
-                                         Index n) {
+__device__ __forceinline__ void backward(const Stored* x, const Real* tops, const Real* scales,
+                                         const Stored* g, Stored* gx, Index rows, Index n) {
     Index row = (Index)blockIdx.x * blockDim.y + threadIdx.y;
     Index count = row < rows ? n : 0, stretch = KEPT * blockDim.x;
-    y += row * n;
+    x += row * n;
     g += row * n;
     gx += row * n;
-    Real values[KEPT], slopes[KEPT], sum = 0;
-    for (Index i = 0; i < count; i += stretch) {
+    Real weights[KEPT], slopes[KEPT], sum = 0, top = 0, scale = 0;
+    if (count) top = tops[row], scale = scales[row];
+    auto look = [&](Index i) {
         load(slopes, g + i, count - i, 0);
-        load(values, y + i, count - i, 0);
-        for (int k = 0; k < KEPT; ++k) sum += is_log ? slopes[k] : slopes[k] * values[k];
+        load(weights, x + i, count - i, -infinity());
+        for (Real& v : weights)
+            v = is_log ? exponential(v - top - scale) : exponential(v - top) * scale;
+    };
+    for (Index i = 0; i < count; i += stretch) {
+        look(i);
+        for (int k = 0; k < KEPT; ++k) sum += is_log ? slopes[k] : slopes[k] * weights[k];
     }
     sum = row_sum(sum);
     for (Index i = 0; i < count; i += stretch) {
-        if (count > stretch) {
-            load(slopes, g + i, count - i, 0);
-            load(values, y + i, count - i, 0);
-        }
+        if (count > stretch) look(i);
         for (int k = 0; k < KEPT; ++k)
-            slopes[k] = is_log ? slopes[k] - exponential(values[k]) * sum
-                               : values[k] * (slopes[k] - sum);
+            slopes[k] = is_log ? slopes[k] - weights[k] * sum : weights[k] * (slopes[k] - sum);
         store(slopes, gx + i, count - i);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-softmax(const Stored* x, Stored* y, Index rows, Index n) {
-    forward<false>(x, y, rows, n);
+softmax(const Stored* x, Stored* y, Real* tops, Real* scales, Index rows, Index n) {
+    forward<false>(x, y, tops, scales, rows, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-log_softmax(const Stored* x, Stored* y, Index rows, Index n) {
-    forward<true>(x, y, rows, n);
+log_softmax(const Stored* x, Stored* y, Real* tops, Real* scales, Index rows, Index n) {
+    forward<true>(x, y, tops, scales, rows, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-softmax_backward(const Stored* y, const Stored* g, Stored* gx, Index rows, Index n) {
-    backward<false>(y, g, gx, rows, n);
+softmax_backward(const Stored* x, const Real* tops, const Real* scales, const Stored* g, Stored* gx,
+                 Index rows, Index n) {
+    backward<false>(x, tops, scales, g, gx, rows, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-log_softmax_backward(const Stored* y, const Stored* g, Stored* gx, Index rows, Index n) {
-    backward<true>(y, g, gx, rows, n);
+log_softmax_backward(const Stored* x, const Real* tops, const Real* scales, const Stored* g,
+                     Stored* gx, Index rows, Index n) {
+    backward<true>(x, tops, scales, g, gx, rows, n);
 }

@@ -136,22 +136,44 @@ __device__ inline void mark_touched(float (&c)[BANDS][W / 8][4], const Open& ope
         }
 }
 
-// Write a warp's rows of c·factor to global memory, whose rows are ``width`` long.
+// NaN for whoever meets a row of b that is not finite. Only then is a product not finite, unless it
+// overflowed, or the other factor was not.
 template <int W>
-__device__ inline void store_rows(const float (&c)[BANDS][W / 8][4], scalar* to, int row, int count,
-                                  int width, const float (&factor)[BANDS][2]) {
+__device__ inline void spoil(float (&c)[BANDS][PIECES][4], Tile<W> b) {
+    bool found = false;
+    for_each_pair([&](int m, int n, int i) { found |= !(fabsf(c[m][n][i]) < INFINITE); });
+    if (!__any_sync(~0u, found)) return;
+#pragma unroll
+    for (int n = 0; n < PIECES; ++n)
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            const scalar* row = b.row(column_of(n, j));
+            bool is_lost = false;
+#pragma unroll 1
+            for (int i = 0; i < W; ++i) is_lost |= !is_finite(row[i]);
+#pragma unroll
+            for (int m = 0; m < BANDS; ++m)
+                if (is_lost) c[m][n][j] = c[m][n][2 + j] = INFINITE - INFINITE;
+        }
+}
+
+// Write a warp's rows of c·factor to global memory: ``count`` rows of ``width`` numbers there.
+template <int W>
+__device__ inline void store_rows(const float (&c)[BANDS][W / 8][4], scalar* to, long long stride,
+                                  int row, int count, int width,
+                                  const float (&factor)[BANDS][2]) {
 #pragma unroll
     for (int m = 0; m < BANDS; ++m)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            int mine = row + 16 * m + 8 * i + lane() / 4;
+            int mine = row + row_of(m, 2 * i);
             if (mine >= count) continue;
-            scalar* line = to + (long long)mine * width;
+            scalar* line = to + mine * stride;
 #pragma unroll
             for (int n = 0; n < W / 8; ++n)
 #pragma unroll
                 for (int j = 0; j < 2; ++j) {
-                    int column = 8 * n + lane() % 4 * 2 + j;
+                    int column = column_of(n, j);
                     if (column < width) store(line + column, c[m][n][2 * i + j] * factor[m][i]);
                 }
         }
