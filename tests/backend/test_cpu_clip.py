@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinygrad_attn as ta
 from tests.backend.test_cpu_kernels import strided
 from tinygrad_attn import nn, optim
 from tinygrad_attn.backend import dtypes, get_backend, quiet
@@ -80,6 +81,17 @@ def test_several_dtypes_together():
     np.testing.assert_allclose(norm, math.sqrt(12 * len(gs)), rtol=1e-15)
     scaled = SCALE_ALL(gs, np.array(0.5))
     assert [g.dtype for g in scaled] == DTYPES
+
+
+@pytest.mark.parametrize("kernels", [get_backend("cpu").kernels, {}], ids=["CPU", "portable"])
+def test_a_factor_too_small_for_float16(kernels, monkeypatch):
+    """3·10⁻⁶ has five bits in float16; the gradients would keep a norm of 1.002."""
+    monkeypatch.setattr(type(get_backend("cpu")), "kernels", kernels)
+    p = ta.zeros(100, dtype="float16", requires_grad=True)
+    p.grad = ta.full(100, 3e4, dtype="float16")
+    assert optim.clip_grad_norm_([p], 1.0).item() == pytest.approx(3e5)
+    assert p.grad.dtype == p.dtype
+    np.testing.assert_array_equal(p.grad.numpy(), np.float16(0.1))
 
 
 def test_small_gradients_are_gathered(monkeypatch):

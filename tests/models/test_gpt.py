@@ -309,3 +309,34 @@ def test_what_is_put_in_the_place_of_a_projection_is_called():
     model.blocks[0].attention.value = Beside(model.blocks[0].attention.value)
     assert seen == ["hook"]
     assert np.abs(model(ids).numpy() - plain.numpy()).max() > 1e-3
+
+
+@pytest.mark.parametrize("path", ["attention.out", "mlp.up", "mlp.down"])
+@pytest.mark.parametrize("how", ["hook", "layer", "forward"])
+def test_a_map_is_seen_alone_though_more_is_done_with_its_product(path, how):
+    """What stands in its place need not know of residuals, and may not lose one."""
+    model, ids, seen = small(), tokens(2, 8), []
+    plain = model(ids).numpy()
+    part, name = path.split(".")
+    home = getattr(model.blocks[0], part)
+    layer = getattr(home, name)
+
+    def look(x, y):
+        np.testing.assert_allclose(
+            y.numpy(), ta.linear(x, layer.weight, layer.bias).numpy(), atol=1e-6
+        )
+        seen.append(how)
+        return y
+
+    class Instead(ta.nn.Module):
+        def forward(self, x):
+            return look(x, ta.linear(x, layer.weight, layer.bias))
+
+    if how == "hook":
+        layer.register_forward_hook(lambda _, given, y: look(*given, y))
+    elif how == "layer":
+        setattr(home, name, Instead())
+    else:
+        layer.forward = Instead().forward
+    np.testing.assert_allclose(model(ids).numpy(), plain, atol=1e-5)
+    assert seen == [how]

@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tests.standin import fake_cupy
-from tinygrad_attn.errors import DataError, NonFiniteError
+from tinygrad_attn.errors import DataError, DTypeError, NonFiniteError
 from tinygrad_attn.optim import SGD
 from tinygrad_attn.train import train
 
@@ -152,10 +152,14 @@ def test_the_error_names_the_step_at_which_a_gpu_lost_the_loss():
     assert asked == list(range(10))
 
 
-def test_steps_cannot_be_negative():
+@pytest.mark.parametrize(
+    ("steps", "error", "words"),
+    [(-1, DataError, "-1 steps"), (2.5, DTypeError, "steps is 2.5; it must be a whole number")],
+)
+def test_steps_cannot_be_negative_or_broken(steps, error, words):
     model = Point(1.0)
-    with pytest.raises(DataError, match="-1 steps"):
-        train(model, SGD(model.parameters(), lr=0.1), quadratic(model), -1)
+    with pytest.raises(error, match=words):
+        train(model, SGD(model.parameters(), lr=0.1), quadratic(model), steps)
 
 
 def test_the_same_run_twice_is_the_same_to_the_last_bit():

@@ -170,6 +170,21 @@ def test_a_loss_may_say_what_it_weighs():
     assert not np.allclose(learn(uncounted, 3)[1], right[1], rtol=1e-3)
 
 
+@pytest.mark.parametrize("weight", [None, "many", np.ones(2), -1, np.nan, np.inf])
+def test_a_loss_that_weighs_no_number(weight):
+    model = make()
+    told = "as what its rows weigh; it must be a finite number, not below 0"
+    with pytest.raises(DataError, match=told):
+        train(
+            model,
+            SGD(model.parameters(), lr=0.1),
+            lambda *given: (loss(*given), weight),
+            1,
+            batch=partial(batch, 7),
+            workers=2,
+        )
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_other_dtypes(dtype):
     def learn(workers):

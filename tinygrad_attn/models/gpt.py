@@ -34,6 +34,7 @@ from ..nn import init
 from ..ops import (
     alibi_bias,
     concatenate,
+    gelu,
     linear,
     packed_attention,
     packed_linear,
@@ -228,14 +229,15 @@ class CausalSelfAttention(nn.Module):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
         parts = self.query, self.key, self.value
-        is_plain = all(getattr(part, "is_plain", False) for part in parts)
-        if is_plain and place.is_whole and not self.turns:  # then one product makes q, k and v
+        if (
+            all(map(_is_plain, parts)) and place.is_whole and not self.turns
+        ):  # then one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:
             q, k, v = self._project(x, place)
             y = _join_heads(scaled_dot_product_attention(q, k, v, **rules))
-        return self.out(y, residual=residual, dropout=self.dropout.rate)
+        return _added(self.out, y, self.dropout, residual)
 
     def _project(self, x, place):
         """What each token asks, q (B, H, T, E); what answers, k, with what, v (B, Hk, S, E).
@@ -260,8 +262,21 @@ class MLP(nn.Module):
 
     def forward(self, x, residual=None):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
-        x = self.up(x, activation="gelu_tanh")  # (B, T, 4·D)
-        return self.down(x, residual=residual, dropout=self.dropout.rate)
+        x = self.up(x, activation="gelu_tanh") if _is_plain(self.up) else gelu(self.up(x), "tanh")
+        return _added(self.down, x, self.dropout, residual)
+
+
+def _is_plain(layer):
+    """Whether nobody sees, or stands for, this Linear, so that others may do more than it does."""
+    return getattr(layer, "is_plain", False)
+
+
+def _added(layer, x, dropout, residual):
+    """residual + dropout(layer(x)), if there is a residual: one op, where the layer is plain."""
+    if _is_plain(layer):
+        return layer(x, residual=residual, dropout=dropout.rate)
+    y = dropout(layer(x))
+    return y if residual is None else residual + y
 
 
 def _listed(form):

@@ -45,7 +45,8 @@ class Linear(Module):
     @property
     def is_plain(self) -> bool:
         """Whether to call this layer is to apply W and b and nothing else: what may be inlined."""
-        return type(self) is Linear and not (self._forward_hooks or self._forward_pre_hooks)
+        is_watched = self._forward_hooks or self._forward_pre_hooks or "forward" in vars(self)
+        return type(self) is Linear and not is_watched
 
     def forward(
         self,

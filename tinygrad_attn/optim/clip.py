@@ -109,10 +109,12 @@ def scale_all(gradients, factor):
 
     One that knows a factor of 1 when it sees it may give back the gradients themselves.
     """
-    return [g * factor.astype(g.dtype) for g in gradients]
+    pairs = zip(gradients, _wide(gradients))
+    return [(w * factor.astype(w.dtype)).astype(g.dtype, copy=False) for g, w in pairs]
 
 
 def _wide(gradients):
+    """16-bit floats in float32: in float16 squares overflow, and a small factor loses digits."""
     return [g.astype(dtypes.float32) if g.dtype.itemsize == 2 else g for g in gradients]
 
 

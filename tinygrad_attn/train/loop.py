@@ -16,6 +16,7 @@ from ..core import Tensor, autocast
 from ..core.graph import mode
 from ..errors import DataError, DeviceError, DTypeError, NonFiniteError
 from ..ops import stack
+from ..ops.check import whole_number
 from ..ops.random import default_generator, drawing_from
 from ..optim import GradScaler, clip_grad_norm_
 from .communicator import Alone
@@ -69,9 +70,10 @@ def train(
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
     Raises: DataError for a negative number of steps, workers without a batch to share or started
-    by a worker, a loss that is no tensor, or to clip scaled gradients that the optimizer lacks;
-    DTypeError for a scaler that is none; NonFiniteError where the loss is no longer a number, which
-    it never becomes again unless the step was skipped; WorkerError where another process failed.
+    by a worker, a loss that is no tensor or weighs no number, or to clip scaled gradients that
+    the optimizer lacks; DTypeError for a scaler that is none, or steps that are no whole number;
+    NonFiniteError where the loss is no longer a number, which it never becomes again unless the
+    step was skipped; WorkerError where another process failed.
 
     To read a loss from a GPU is to wait for it, so there losses are read ten at a time, and before
     each report: the error names the step at which the loss was lost, but may come nine steps later.
@@ -113,7 +115,7 @@ def train(
 
 def _check(model, optimizer, steps, batch, workers):
     """Refuse what cannot be run, before anything is changed."""
-    if steps < 0:
+    if whole_number("train", "steps", steps) < 0:
         raise DataError(f"train: {steps} steps; the number of steps must be 0 or more")
     if not isinstance(workers, int) or workers < 1:
         raise DataError(f"train: workers is {workers!r}; it must be a whole number of at least 1")

@@ -14,7 +14,9 @@ weights travels the factor by which a GradScaler has everybody scale the loss: w
 overflowed, on whichever rank, rank 0 sees in the mean, and nobody else has to decide anything.
 """
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -89,7 +91,7 @@ class Replica:
 
         It is what the scaler makes of it: still to be unscaled.
         Raises: DataError for a batch without rows, or whose arrays have different numbers of them,
-        and for a loss that is no tensor.
+        and for a loss that is no tensor, or weighs no number.
         """
         arrays = _arrays(self.batch(step), step)
         if self.communicator.size == 1:
@@ -105,7 +107,7 @@ class Replica:
         else:
             value, weight = self._loss([array[mine] for array in arrays])
             self.scaler.scale(value).backward()
-            self._put(value.item(), weight)
+            self._put(value.item(), _weight(weight))
         self.communicator.all_reduce_mean(self.flat)
         return self._mean()
 
@@ -134,7 +136,6 @@ class Replica:
     @quiet
     def _put(self, value, weight):
         """Lay out what this rank adds to the sum."""
-        weight = float(weight)
         for p, slot in zip(self.parameters, self.slots):
             if p.grad is None:
                 slot[...] = 0
@@ -168,6 +169,17 @@ def check_loss(value):
             "computed from the model's parameters"
         )
     return value
+
+
+def _weight(value):
+    """What the rows weigh, as a float. Raises: DataError where it is none, or below 0."""
+    with suppress(TypeError, ValueError):
+        if 0 <= (weight := float(value)) < math.inf:
+            return weight
+    raise DataError(
+        f"train: loss returned {value!r:.60} as what its rows weigh; it must be a finite number, "
+        "not below 0"
+    )
 
 
 def _starts(sizes, step):

@@ -35,7 +35,14 @@ def scale_all(gradients, factor):
     """g · factor of each in new arrays, or the gradients as they are where the factor is 1."""
     if factor == 1:
         return gradients
-    return [g * factor.astype(g.dtype) for g in gradients]
+    return [_scaled(g, factor) for g in gradients]
+
+
+def _scaled(g, factor):
+    """g · factor; of 16 bits by way of float32, since in float16 a small factor loses digits."""
+    if dtypes.is_half(g.dtype):
+        return (g.astype(dtypes.float32) * factor.astype(dtypes.float32)).astype(g.dtype)
+    return g * factor.astype(g.dtype)
 
 
 def _without_exponent(gradients, total):
