@@ -229,9 +229,8 @@ class CausalSelfAttention(nn.Module):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
         parts = self.query, self.key, self.value
-        if (
-            all(map(_is_plain, parts)) and place.is_whole and not self.turns
-        ):  # then one product makes q, k and v
+        nothing_between = place.is_whole and not self.turns
+        if nothing_between and all(map(_is_plain, parts)):  # one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:
