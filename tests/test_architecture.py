@@ -41,11 +41,15 @@ MAY_IMPORT_NUMPY = {  # above backend/, where arrays are somebody else's busines
 LAZY = {"cupy", "matplotlib", "mpi4py", "tokenizers", "einops", "torch"}
 IMPORTED_LATE = ("backend/cuda/", "einops_backend.py")  # themselves, so they need not be careful
 
+MAY_COMPARE_WITH_CPU = {
+    "core/tensor.py": "what is printed names the device, but not the usual one",
+    "ops/random.py": "numbers drawn on the host need not be copied there",
+}
+
 LONG_FILES = {  # file -> why it is not two
     "core/tensor.py": "one class, and every method of it is short",
     "nn/module.py": "one class, and every method of it is short",
     "nn/transformer.py": "the layers of one paper, side by side",
-    "ops/join.py": "concatenate to pad: ops that are each other's derivatives",
 }
 LONG_FUNCTIONS = {
     "core/primitive.py:__call__": "one piece: on small tensors these lines are the cost of an op",
@@ -112,7 +116,8 @@ def test_no_op_asks_for_the_device(file):
     for node in ast.walk(FILES[file]):
         if isinstance(node, ast.Compare):
             texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
-            assert "cuda" not in texts, f"{file}:{node.lineno} compares with 'cuda'"
+            names = {"cuda"} if file in MAY_COMPARE_WITH_CPU else {"cpu", "cuda"}
+            assert not texts & names, f"{file}:{node.lineno} compares with {texts}"
 
 
 @pytest.mark.parametrize("module", ["cupy", "matplotlib", "torch", "jax", "mpi4py", "tokenizers"])
@@ -123,13 +128,17 @@ def test_importing_the_package_imports_no_optional_library(module):
 
 @pytest.mark.parametrize("file", FILES)
 def test_files_and_functions_stay_short(file):
-    lines = len((PACKAGE / file).read_text(encoding="utf-8").splitlines())
+    lines = len(lines_of(file))
     assert lines <= 300 or file in LONG_FILES, f"{file} has {lines} lines"
     for node in ast.walk(FILES[file]):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = code_lines(node)
             name = f"{file}:{node.name}"
             assert length <= 40 or name in LONG_FUNCTIONS, f"{name} has {length} lines"
+
+
+def lines_of(file):
+    return (PACKAGE / file).read_text(encoding="utf-8").splitlines()
 
 
 def code_lines(function):
@@ -139,7 +148,9 @@ def code_lines(function):
 
 
 def test_exceptions_are_of_things_that_exist():
-    assert set(LONG_FILES) <= set(FILES)
+    long = [file for file in FILES if len(lines_of(file)) > 300]
+    assert sorted(LONG_FILES) == sorted(long)
+    assert set(MAY_COMPARE_WITH_CPU) <= set(FILES)
     assert set(MAY_IMPORT_NUMPY) <= {part_of(file) for file in FILES}
 
 

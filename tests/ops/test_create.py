@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_attn as ta
+from tinygrad_attn.backend import get_backend
 
 # ---- from data -----------------------------------------------------------------------------------
 
@@ -51,6 +52,23 @@ def test_a_tensor_copies_and_is_a_leaf():
     assert (x.tolist(), x.requires_grad, x.is_leaf) == ([0, 0], True, True)
     assert not y.requires_grad
     assert not np.shares_memory(x.data, y.data)
+
+
+@pytest.mark.parametrize("make", [ta.tensor, ta.asarray, ta.exp], ids=["tensor", "asarray", "exp"])
+def test_complex_numbers_are_refused_on_every_device(make, device):
+    xp = get_backend(device).xp
+    with pytest.raises(ta.DTypeError, match=r"ndarray of complex128 holds no real numbers; give"):
+        make(xp.array([1j]))
+
+
+def test_an_array_of_any_library_is_copied_where_it_is_unless_told_otherwise(device):
+    array = (ta.ones(2, device=device) * 3).data
+    made = ta.tensor(array), ta.tensor(array, ta.int64), ta.tensor(array, device="cpu")
+    array[...] = 7
+    assert [x.tolist() for x in made] == [[3, 3]] * 3
+    assert [x.dtype for x in made] == [ta.float32, ta.int64, ta.float32]
+    home = ta.ones(2, device=device).device
+    assert [x.device for x in made] == [home, home, "cpu"]
 
 
 class Special(np.ndarray):

@@ -132,15 +132,19 @@ def on_device_of(array):
 
 
 def array_from(value, device=None, where="tensor", dtype=None):
-    """A new raw array from numbers, nested lists or a NumPy array, on ``device`` (the CPU if None).
+    """A new raw array from numbers, nested lists or an array, on ``device`` (the CPU if None).
 
-    Numbers and lists become float32, int64 or bool; a NumPy array keeps its dtype; ``dtype``
-    overrules both.
+    Numbers and lists become float32, int64 or bool; an array keeps its dtype; ``dtype`` overrules
+    both. An array of another library than NumPy stays where it is.
     Raises: DTypeError for what holds no real numbers, or whole numbers too large for ``dtype``;
     ShapeError for ragged lists.
     """
     if _holds_tensors(value):
         raise DTypeError(f"{where}: a list of tensors is no array; join them with ta.stack")
+    if is_array(value) and backend_of(value) is not _backends["cpu"]:
+        require_real(where, value, value.dtype)
+        with on_device_of(value):
+            return value.copy() if dtype is None else value.astype(dtype)
     try:
         host = np.array(value)
     except ValueError as error:

@@ -14,7 +14,7 @@ from .attention_rules import Call
 from .check import as_float, as_tensor, as_tensors, whole_number
 from .fused.attention import attention_spec, attention_weights_spec, open_pairs
 from .fused.attention_dense import dense_attention
-from .fused.attention_packed import _join, _packed_attention, unpack
+from .fused.attention_packed import _packed_attention, join, unpack
 from .fused.attention_tiled import tiled_attention
 
 __all__ = ["packed_attention", "scaled_dot_product_attention"]
@@ -118,10 +118,11 @@ def scaled_dot_product_attention(
 
 
 def packed_attention(qkv, num_heads, num_kv_heads=None, *, path=None, **rules):
-    """Self-attention of queries, keys and values that one product has made, heads joined again.
+    """Self-attention  y = softmax(q·kᵀ·scale + bias)·v  of  qkv = [q, k, v], with heads joined.
 
-    Just as ``scaled_dot_product_attention(q, k, v, **rules)``, but nothing is moved in memory, and
-    on the way back there is one gradient instead of three.
+    ∂L/∂qkv = [∂L/∂q, ∂L/∂k, ∂L/∂v], all as in ``scaled_dot_product_attention(q, k, v, **rules)``.
+    But q, k and v, which one product has made, are read where they lie, and so are their gradients
+    written: nothing is moved in memory.
 
     Args:
         qkv: of each token its H queries, Hk keys and Hk values, side by side.
@@ -146,7 +147,7 @@ def packed_attention(qkv, num_heads, num_kv_heads=None, *, path=None, **rules):
     path = _path(where, path, (length, length))
     if path == "spec" or lens.get() is not None:  # somebody wants to see it head by head
         q, k, v = unpack(qkv, heads, kv_heads)
-        return _join(scaled_dot_product_attention(q, k, v, path=path, **rules))
+        return join(scaled_dot_product_attention(q, k, v, path=path, **rules))
     full = (*qkv.shape[:-2], heads, length, length)
     tensors, options = Call(where, "qkv", qkv, full).rules(width=width, **rules)
     sizes = {"heads": heads, "kv_heads": kv_heads, "path": path}

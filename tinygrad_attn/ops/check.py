@@ -3,17 +3,7 @@
 import functools
 import math
 
-from ..backend import (
-    array_from,
-    backend_of,
-    dtypes,
-    get_backend,
-    in_one_place,
-    is_array,
-    on_device_of,
-    quiet,
-    require_real,
-)
+from ..backend import array_from, dtypes, in_one_place, is_array, quiet
 from ..core import Tensor
 from ..core.autocast import RULES
 from ..core.graph import mode
@@ -62,10 +52,6 @@ def as_tensor(x, *beside, where="tensor"):
     """
     if isinstance(x, Tensor):
         return x
-    if is_array(x) and backend_of(x) is not get_backend("cpu"):
-        require_real(where, x, x.dtype)
-        with on_device_of(x):
-            return Tensor(x.copy())
     homes = (other.device for other in beside if isinstance(other, Tensor) and not is_array(x))
     return Tensor(array_from(x, next(homes, None), where))
 
@@ -164,7 +150,7 @@ def as_shape(where, shape, free=False, x=None):
             raise ShapeError(f"{where}: shape {sizes} has the size {size}{beside}; {allowed}")
     if math.prod(sizes) >= _MOST or max(sizes, default=0) >= _MOST:
         raise ShapeError(
-            f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰"
+            f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰ elements"
         )
     return sizes
 

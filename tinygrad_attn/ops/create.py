@@ -51,10 +51,9 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
 
 def _new(where, data, dtype, device):
     dtype = None if dtype is None else dtypes.dtype(dtype, where)
-    if isinstance(data, Tensor) or (is_array(data) and backend_of(data).name != "cpu"):
-        raw = data.data if isinstance(data, Tensor) else data
-        return to(Tensor(raw.copy()), device, dtype)
-    return Tensor(array_from(data, device, where, dtype))
+    if isinstance(data, Tensor):
+        return to(Tensor(data.data.copy()), device, dtype)
+    return to(Tensor(array_from(data, device, where, dtype)), device)
 
 
 def asarray(data, dtype=None, device=None):

@@ -6,6 +6,9 @@
 To take heads apart and to put them together moves nothing in memory: the kernels of attention read
 views, and on the way back they write views of one array, the gradient of qkv. So a layer needs one
 product instead of three, on the way back two instead of six, and no sums of their results.
+
+For that the kernels of attention return a ``backward(g, into=None)``: given places for the
+gradients of q, k and v, it may write them there, and then returns the places themselves.
 """
 
 from ...backend import namespace
@@ -14,7 +17,7 @@ from .attention import attention_spec
 from .attention_dense import CONSTANTS, dense_attention
 from .attention_tiled import tiled_attention
 
-__all__ = ["packed_attention_spec", "unpack"]
+__all__ = ["join", "packed_attention_spec", "unpack"]
 
 _PATHS = {"dense": dense_attention, "tiled": tiled_attention}
 
@@ -31,7 +34,7 @@ def _split(x, heads):
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-3, -2)
 
 
-def _join(x):
+def join(x):
     """(..., H, T, E) → (..., T, H·E)."""
     *batch, heads, length, width = x.shape
     return x.swapaxes(-3, -2).reshape(*batch, length, heads * width)
@@ -42,7 +45,7 @@ def packed_attention_spec(
 ):
     """The attention of q, k and v, whichever path computes it."""
     q, k, v = unpack(qkv, heads, kv_heads)
-    return _join(attention_spec(q, k, v, bias, sinks, mask, q_positions, k_positions, **options))
+    return join(attention_spec(q, k, v, bias, sinks, mask, q_positions, k_positions, **options))
 
 
 @fused(spec=packed_attention_spec, constants=CONSTANTS, reads_result=True)
@@ -79,7 +82,7 @@ def _packed_attention(
                 place[...] = part
         return gqkv, gbias, gsinks
 
-    return _join(y), backward
+    return join(y), backward
 
 
 _packed_attention.forward.takes_halves = True  # the kernels inside see to them

@@ -45,6 +45,8 @@ _packed_linear.forward.takes_halves = True  # the kernel inside sees to them
 def packed_linear(x, weights, biases=None):
     """Three affine maps of one x, side by side:  y = [x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, x·W₃ᵀ + b₃].
 
+    With g cut as y is:  ∂L/∂x = Σᵢ gᵢ·Wᵢ,  ∂L/∂Wᵢ = gᵢᵀ·x,  ∂L/∂bᵢ = Σ gᵢ over the rows.
+
     One large product is faster than three, and on the way back two than six; it costs a copy of the
     weights, which are laid one under another. ``packed_attention`` takes such a y.
 
