@@ -6,6 +6,10 @@
 To take heads apart and to put them together moves nothing in memory: the kernels of attention read
 views, and on the way back they write views of one array, the gradient of qkv. So a layer needs one
 product instead of three, on the way back two instead of six, and no sums of their results.
+
+Those places are the second argument of ``backward(g, into)``, which the kernels of attention alone
+have: three arrays for the gradients of q, k and v. A kernel is free to return others, and then they
+are copied there.
 """
 
 from ...backend import namespace
