@@ -45,14 +45,21 @@ def read_options(command_line):
         prog="python -m benchmarks", description="Speed and memory beside the peers."
     )
     parser.add_argument("--only", choices=BENCHMARKS, help="one benchmark instead of all")
-    parser.add_argument("--configs", type=_configs, default=list(CONFIGS), help="such as S,A")
     parser.add_argument(
-        "--threads", type=_count, default=1, help="that each contestant may use (1)"
+        "--configs",
+        type=_configs,
+        default=list(CONFIGS),
+        help="sizes of the model, such as S,A (all)",
+    )
+    parser.add_argument(
+        "--threads", type=_count, default=1, help="threads that each contestant may use (1)"
     )
     parser.add_argument(
         "--rounds", type=_count, default=3, help="how often each takes its turn (3)"
     )
-    parser.add_argument("--seconds", type=_seconds, default=3, help="of timed steps in a turn (3)")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=3, help="seconds of timed steps in a turn (3)"
+    )
     parser.add_argument(
         "--save", metavar="DIR", type=Path, help="also write tables and pictures into DIR"
     )

@@ -23,16 +23,16 @@ class Flags(argparse.ArgumentParser):
     def __init__(self, description: str, *, steps: int, batch_size: int, lr: float, quick: dict):
         super().__init__(description=description)
         self.quick = quick  # other defaults, under --quick
-        self.add_argument("--device", default="cpu", help='"cpu" (default), "cuda" or "cuda:1"')
+        self.add_argument("--device", default="cpu", help='"cpu", "cuda" or "cuda:1" (cpu)')
         self.add_argument("--seed", type=at_least(0), default=0, help="the same seed, the same run")
         self.add_argument(
-            "--steps", type=at_least(0), default=steps, help=f"of training (default {steps:,})"
+            "--steps", type=at_least(0), default=steps, help=f"steps of training ({steps:,})"
         )
         self.add_argument(
             "--batch-size",
             type=at_least(1),
             default=batch_size,
-            help=f"sequences a step ({batch_size})",
+            help=f"sequences in each step ({batch_size})",
         )
         self.add_argument(
             "--lr", type=positive, default=lr, help=f"the highest learning rate ({lr:g})"
@@ -41,7 +41,7 @@ class Flags(argparse.ArgumentParser):
             "--workers",
             type=at_least(1),
             default=1,
-            help="processes that share each batch (1); at most as many as there are cores",
+            help="processes that share each batch (1); no more than there are cores",
         )
         self.add_argument("--plot", metavar="FILE", help="save a picture here: .png, .pdf or .svg")
         self.add_argument(

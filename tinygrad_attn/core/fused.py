@@ -13,8 +13,8 @@ writes the derivative of a derivative.
 A kernel gets raw arrays. If it has a keyword-only parameter ``needs`` it is told which arguments
 want a gradient, all False when nothing is recorded, so that it can spare itself work. ``backward``
 returns the gradients in the order of the arguments, constants left out, None for those that want
-none, and never touches them again. Randomness is an input of a kernel, never drawn inside: a replay
-must see the same mask.
+none; what it has returned it neither keeps nor writes to. Randomness is an input of a kernel, never
+drawn inside: a replay must see the same mask.
 
 The kernel here is the *portable* one, in the array language that all backends share. A backend may
 own a faster one, in its table ``kernels`` under the op's name; which of them runs is looked up from
@@ -142,7 +142,7 @@ def _in_float32(kernel, *arrays, **options):
     if done is NotImplemented:
         return done
     y, backward = done
-    return y.astype(dtype), lambda g, *_: backward(_wide(g))
+    return y.astype(dtype), lambda g, *_: backward(_wide(g))  # places for its results are 16 bits
 
 
 def _wide(value):

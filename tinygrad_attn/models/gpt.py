@@ -9,6 +9,9 @@ Each layer *adds* to x, so the gradient has a straight way down to the first; th
 the layers and not on that way (pre-norm). The table that turns tokens into vectors also turns
 vectors into logits (a tied head): what is read as alike is predicted as alike.
 
+Where the tokens stand, and which keys a cache adds to theirs, is gathered in a ``place``, which is
+handed down to attention: see ``place.py``.
+
 Names of the parameters, for L in 0..n_layer−1. Linear weights are (out, in); each Linear has a bias
 too, (out,), and with bias=False there are no biases anywhere. The vectors for positions are there
 with positions="learned" only:
@@ -211,13 +214,14 @@ class Block(nn.Module):
 class CausalSelfAttention(nn.Module):
     """Each token asks itself and all before it a question, and takes from each what answers.
 
-    Where nothing comes between their products and attention, one product with the weights of all
-    three does the work of query, key and value, which are not called themselves then.
+    Query, key and value are three maps of the same x. Where nothing comes between them and
+    attention, no rotation, cache or hook, one product with the weights of all three does their
+    work, and they are not called themselves.
     """
 
     def __init__(self, config: GPTConfig):
         self.heads, self.kv_heads = config.n_head, config.n_kv_head
-        self.turns, self.window = config.positions == "rope", config.window
+        self.is_rotary, self.window = config.positions == "rope", config.window
         width = config.n_embd // config.n_head * config.n_kv_head
         self.query = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.key = nn.Linear(config.n_embd, width, bias=config.bias)
@@ -229,7 +233,7 @@ class CausalSelfAttention(nn.Module):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
         parts = self.query, self.key, self.value
-        nothing_between = place.is_whole and not self.turns
+        nothing_between = place.is_whole and not self.is_rotary
         if nothing_between and all(map(_is_plain, parts)):  # one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
@@ -246,7 +250,7 @@ class CausalSelfAttention(nn.Module):
         """
         q = _split_heads(self.query(x), self.heads)
         k, v = (_split_heads(part(x), self.kv_heads) for part in (self.key, self.value))
-        if self.turns:
+        if self.is_rotary:
             q, k = rope(q, place.positions), rope(k, place.positions)
         return q, *place.extend(k, v)
 

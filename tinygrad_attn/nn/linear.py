@@ -15,8 +15,8 @@ __all__ = ["Linear"]
 class Linear(Module):
     """Affine map  y = x·Wᵀ + b.
 
-    W and b are drawn from U(−1/√in, 1/√in), which keeps the size of what flows through about the
-    same for inputs of any width.
+    W and b are drawn from U(−1/√in, 1/√in), so the size of what comes out does not depend on how
+    wide the input is.
 
     Args:
         in_features, out_features: the last size of the input and of the output.

@@ -20,7 +20,10 @@ from .fused.attention_tiled import tiled_attention
 __all__ = ["packed_attention", "scaled_dot_product_attention"]
 
 DENSE_LIMIT = 512 * 512
-"""How many scores a head may have before they are computed in tiles; measured in benchmarks/."""
+"""How many scores a head may have on the dense path; with more it is the tiled one.
+
+Only portable kernels differ there: those of the backends serve both paths alike.
+"""
 
 lens = ContextVar("tinygrad_attn.lens", default=None)
 """Who wants to see the weights of every attention: see ``capture_attention``."""
@@ -66,7 +69,8 @@ def scaled_dot_product_attention(
             Keys are numbered 0..S−1 and queries S−T..S−1 unless given: the last query is at the
             last key.
         return_weights: return (y, P) instead of y, P before dropout.
-        path: "spec", "dense" or "tiled" forces one way of computing the same thing.
+        path: "spec", "dense" or "tiled" forces one way of computing the same thing; a backend's own
+            kernel may serve the last two alike.
 
     Shapes: q (..., H, T, E), k (..., Hk, S, E), v (..., Hk, S, Ev) → (..., H, T, Ev), where H is a
     multiple of Hk. The order is: scale, soft cap, bias, mask, softmax.

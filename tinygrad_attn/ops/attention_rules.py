@@ -117,7 +117,7 @@ class Call(NamedTuple):
                 f"{self.where}: {name} is {given.shape}, {self}; it must broadcast to "
                 f"(..., H, T, S) = {self.full}"
             )
-        return given if given.ndim else given.reshape(1)  # kernels ask of rows of it
+        return given if given.ndim else given.reshape(1)  # kernels count on an axis
 
     def __str__(self):
         return f"{self.name} is {self.x.shape}"

@@ -18,8 +18,9 @@ unnormalised eˢ serves:
 
     dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
 
-It is kept if there is little of it, and computed again if there is much. Sinks, soft caps, masks or
-biases over several batch axes, and tensors without elements are rare: they are declined
+If there is much of it, it is computed again. If there is little, which is where S is small and eˢ
+has been divided, it is kept: it is the matrix of weights then, and g' is g. Sinks, soft caps, masks
+or biases over several batch axes, and tensors without elements are rare: they are declined
 (``NotImplemented``), and the portable kernel takes them.
 """
 
@@ -33,8 +34,8 @@ from .scores import Scores
 
 __all__ = ["attention"]
 
-STEEPEST = 1e3  # what 1/Σ eˢ may add to a gradient, or its product with a value could overflow
-KEPT = 2  # exponentials are kept while they are no more than so many times the queries' elements
+LARGEST_INVERSE = 1e3  # of a 1/Σ eˢ that a gradient is multiplied by; it could overflow with more
+KEPT = 2  # weights are kept while they are at most so many times the elements of q: S ≤ 2·E
 
 
 def attention(
@@ -84,7 +85,7 @@ def attention(
 
 
 def _mix(scores, block, is_short, to):
-    """Write a block of y; returns (its exponentials and which are kept by dropout, 1/Σ eˢ)."""
+    """Write a block of y; returns (its eˢ, divided if short, and what dropout keeps), 1/Σ eˢ."""
     e, keep = found = block.exponentials()
     total = sum_rows(e)
     total[total == 0] = math.inf  # a query that may attend nothing
@@ -126,7 +127,8 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
             gs *= keep
         gs -= along * slope
         gs *= e
-        if not math.isfinite(np.vecdot(part, part).max() * scores.longest_value + along.sum()):
+        g_squared = np.vecdot(part, part).max()  # (g'·v)² ≤ |g'|²·|v|²
+        if not math.isfinite(g_squared * scores.v_squared + along.sum()):
             gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
         if needs[3]:
             block.add_to(grads[3], gs)
@@ -143,7 +145,7 @@ def _backward(scores, grads, g, y, kept, inverses, needs):
 def _divided(g, inverse, e):
     """g/Σ eˢ; where that would lose digits e is divided, in place, and not g."""
     divided = g * inverse
-    odd = ~_is_moderate(divided)[..., None] | (inverse > STEEPEST)
+    odd = ~_is_moderate(divided)[..., None] | (inverse > LARGEST_INVERSE)
     if not odd.any():
         return divided
     e *= np.where(odd & ~np.isnan(inverse), inverse, 1)  # 0·NaN is not 0, in a closed pair

@@ -4,7 +4,7 @@ An expression such as ``x * x + 1`` goes through memory once for each operation.
 not fit in the cache nearly all of its time is spent waiting. Run on one piece of the arrays after
 the other, with every operation writing into a small buffer that stays in the cache, the same
 operations take a third of it. ``erf`` and ``adam``, which hold more buffers at once, have smaller
-blocks of their own.
+blocks of their own, and attention, which holds fewer, larger ones.
 """
 
 from functools import lru_cache

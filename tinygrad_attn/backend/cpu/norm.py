@@ -47,7 +47,8 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     means = (
         np.empty_like(scales) if is_centred else np.broadcast_to(rows.dtype.type(0), scales.shape)
     )
-    affine, spread = (_rows_of(weight, other, width, rows.dtype) for other in (bias, None))
+    affine = _rows_of(weight, bias, width, rows.dtype)
+    spread = _rows_of(weight, None, width, rows.dtype)
 
     def forward(part):
         x, mean, scale = rows[part], means[part], scales[part]

@@ -12,9 +12,9 @@ class Reach:
 
     def __init__(self, q_positions, k_positions, causal, window, queries, keys, bits):
         self.causal, self.window, self.keys = causal, window, keys
-        self.bits = bits  # the whole numbers as wide as a score
+        self.bits = bits  # the dtype of whole numbers as wide as a score
         self.is_limited = causal or window is not None
-        self.offset = None
+        self.offset = None  # how far queries are ahead of keys, where both count on by one
         if self.is_limited:
             self.q = np.arange(keys - queries, keys) if q_positions is None else q_positions
             self.k = np.arange(keys) if k_positions is None else k_positions
@@ -24,7 +24,7 @@ class Reach:
         self._known = {}
 
     def _offset(self):
-        """How far the queries are ahead of the keys where both are consecutive numbers, or None."""
+        """``offset`` where the positions of both are consecutive numbers, or None."""
         for positions in (self.q, self.k):
             if positions.ndim > 1 or (positions[1:] - positions[:-1] != 1).any():
                 return None

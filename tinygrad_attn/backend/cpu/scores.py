@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["Block", "Heads", "Scores"]
 
-BLOCK = 131072  # scores of a block: there is one array of them at a time, so it may be large
+BLOCK = 131072  # scores of a block: there are one or two arrays of them, so it may be large
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
 BOUND = 30  # scores that are no larger need no maximum subtracted
 
@@ -22,10 +22,10 @@ class Scores:
         self.reach, self.scale, self.drop, self.ndim = reach, scale, drop, q.ndim
         self.key_heads = k.shape[-3]
         self.given = [self.by_head(x) for x in (q, k, v)]
-        found = zip(*map(_without_nan, self.given))
+        found = zip(*map(_finite, self.given))  # the bad rest spoils open pairs, and only those
         (self.q, self.k, self.v), self.bad, squares = found
-        self.longest_value = squares[2].max()
-        self.slope = scale if bias is None else 1  # ∂score/∂(q·k), but a bias wants its gradient
+        self.v_squared = squares[2].max()  # the largest |v|²
+        self.slope = scale if bias is None else 1  # a factor of ∂L/∂score; a bias wants it bare
         self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
         full = (*q.shape[:-1], k.shape[-2])
@@ -38,32 +38,33 @@ class Scores:
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
         return x.reshape(-1, self.key_heads, x.shape[-3] // self.key_heads, *x.shape[-2:])
 
-    def _steep(self, q, k):
+    def _steep(self, q_squared, k_squared):
         """Of which queries a score may be beyond the bound (N, Hk, H/Hk, T, 1); None for none.
 
-        Given are the squares of the queries and of the keys.
+        Given are |q|² of the queries and |k|² of the keys.
         """
         if self.bias is not None:
             return np.ones((*self.shape[:-1], 1), bool)
-        if math.sqrt(q.max()) * math.sqrt(k.max()) * abs(self.scale) <= BOUND:
+        if math.sqrt(q_squared.max()) * math.sqrt(k_squared.max()) * abs(self.scale) <= BOUND:
             return None
-        q, k = np.sqrt(q) * abs(self.scale), np.sqrt(k)
-        return ~(q * self._largest(k) <= BOUND)[..., None]  # ∞·0 is no number, and may be anything
+        q_norms, k_norms = np.sqrt(q_squared) * abs(self.scale), np.sqrt(k_squared)
+        bounds = q_norms * self._largest(k_norms)
+        return ~(bounds <= BOUND)[..., None]  # ∞·0 is no number, and may be anything
 
-    def _largest(self, k):
-        """The largest of the norms k that each query may attend: (N, Hk, H/Hk, T) or stretched."""
+    def _largest(self, norms):
+        """The largest norm of a key that each query may attend: (N, Hk, H/Hk, T) or stretched."""
         mask, reach, queries = self.mask, self.reach, self.shape[-2]
         if mask is not None and mask.strides[-2] == 0:  # the same keys for all queries
-            k, mask = np.where(mask[..., 0, :], k, 0), None  # a norm may be infinite
+            norms, mask = np.where(mask[..., 0, :], norms, 0), None  # a norm may be infinite
         if mask is None and not reach.is_limited:
-            return k.max(axis=-1, keepdims=True)
+            return norms.max(axis=-1, keepdims=True)
         if mask is None and reach.is_prefix:
             last = np.arange(queries) + reach.offset
-            largest = np.maximum.accumulate(k, axis=-1)[..., np.clip(last, 0, reach.keys - 1)]
+            largest = np.maximum.accumulate(norms, axis=-1)[..., np.clip(last, 0, reach.keys - 1)]
             return np.where(last < 0, 0, largest)
-        largest = np.zeros(self.shape[:-1], k.dtype)
+        largest = np.zeros(self.shape[:-1], norms.dtype)
         for block in self.blocks():
-            for_keys = np.broadcast_to(k[block.where][..., None, block.columns], block.shape)
+            for_keys = np.broadcast_to(norms[block.where][..., None, block.columns], block.shape)
             open_norms = np.where(block.open_pairs(), for_keys, 0)
             largest[block.queries] = open_norms.max(axis=-1, initial=0)
         return largest
@@ -115,7 +116,7 @@ class Block:
         self.where = shared.where
         self.queries = (*self.where, slice(None), rows)
         self.keys = (*self.where, slice(None), columns)
-        self.across = (slice(None), slice(None), slice(None), slice(None), columns)
+        self.across = (slice(None),) * 4 + (columns,)  # of k_across and v_across
         self.q, self.k = scores.q[self.queries], scores.k[self.keys]
         self.shape = (*self.q.shape[:-1], columns.stop - columns.start)
 
@@ -229,8 +230,8 @@ def _close(e, open_bits):
     bits &= open_bits
 
 
-def _without_nan(x):
-    """(x with 0 for what is not finite, where that was or None for nowhere, its squared rows)."""
+def _finite(x):
+    """(x with 0 where it is not finite, where that is or None for nowhere, Σ x² of each row)."""
     squared = np.vecdot(x, x)
     if math.isfinite(squared.sum()):
         return x, None, squared

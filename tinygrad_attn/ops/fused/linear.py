@@ -80,7 +80,7 @@ def linear(x, weight, bias=None, *, activation=None, residual=None, dropout=0.0,
     Args:
         activation: None, "relu", "gelu", "gelu_tanh" or "silu".
         residual: what the result is added to, of the shape of the result.
-        dropout: the probability of dropping an element; the others grow by 1/(1 − dropout).
+        dropout: the probability of dropping an element; the others are scaled by 1/(1 − dropout).
         generator: where the key of the dropout comes from.
 
     Shapes: x (..., in), weight (out, in), bias (out,) or None → (..., out).
