@@ -229,8 +229,8 @@ class CausalSelfAttention(nn.Module):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
         parts = self.query, self.key, self.value
-        nothing_between = place.is_whole and not self.turns
-        if nothing_between and all(map(_is_plain, parts)):  # one product makes q, k and v
+        are_alike = all(map(_is_plain, parts)) and len({part.bias is None for part in parts}) == 1
+        if are_alike and place.is_whole and not self.turns:  # one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:
