@@ -340,3 +340,13 @@ def test_a_map_is_seen_alone_though_more_is_done_with_its_product(path, how):
         layer.forward = Instead().forward
     np.testing.assert_allclose(model(ids).numpy(), plain, atol=1e-5)
     assert seen == [how]
+
+
+def test_a_bias_may_be_missing_in_one_projection_alone():
+    """As in Whisper, whose keys have none."""
+    model, ids = small(), tokens(2, 8)
+    attention = model.blocks[0].attention
+    ta.nn.init.zeros_(attention.key.bias)
+    expected = model(ids).numpy()
+    attention.key.bias = None
+    np.testing.assert_allclose(model(ids).numpy(), expected, atol=1e-6)

@@ -34,6 +34,7 @@ from ..core import Tensor, no_grad
 from ..errors import ShapeError
 from ..inside import capture_attention
 from ..nn import init
+from ..nn.linear import are_alike, is_plain
 from ..ops import (
     alibi_bias,
     concatenate,
@@ -234,7 +235,7 @@ class CausalSelfAttention(nn.Module):
         rules = {"bias": bias, "window": self.window, "dropout": self.dropout.rate, **place.rules}
         parts = self.query, self.key, self.value
         nothing_between = place.is_whole and not self.is_rotary
-        if nothing_between and all(map(_is_plain, parts)):  # one product makes q, k and v
+        if nothing_between and are_alike(parts):  # one product makes q, k and v
             qkv = packed_linear(x, [p.weight for p in parts], [p.bias for p in parts])
             y = packed_attention(qkv, self.heads, self.kv_heads, **rules)
         else:
@@ -265,18 +266,13 @@ class MLP(nn.Module):
 
     def forward(self, x, residual=None):
         """(B, T, D) → (B, T, D), added to the residual if there is one."""
-        x = self.up(x, activation="gelu_tanh") if _is_plain(self.up) else gelu(self.up(x), "tanh")
+        x = self.up(x, activation="gelu_tanh") if is_plain(self.up) else gelu(self.up(x), "tanh")
         return _added(self.down, x, self.dropout, residual)
-
-
-def _is_plain(layer):
-    """Whether nobody sees, or stands for, this Linear, so that others may do more than it does."""
-    return getattr(layer, "is_plain", False)
 
 
 def _added(layer, x, dropout, residual):
     """residual + dropout(layer(x)), if there is a residual: one op, where the layer is plain."""
-    if _is_plain(layer):
+    if is_plain(layer):
         return layer(x, residual=residual, dropout=dropout.rate)
     y = dropout(layer(x))
     return y if residual is None else residual + y

@@ -66,3 +66,13 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+def is_plain(layer: Module) -> bool:
+    """Whether nobody sees, or stands for, a Linear, so that others may do more than it does."""
+    return getattr(layer, "is_plain", False)
+
+
+def are_alike(layers) -> bool:
+    """Whether one product can stand for several layers: plain ones, with biases or without."""
+    return all(map(is_plain, layers)) and len({layer.bias is None for layer in layers}) == 1
