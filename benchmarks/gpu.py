@@ -22,6 +22,7 @@ STEPS = {  # name -> (V, T, layers, heads, width, batch)
     "step of sort_digits, float32": (10, 19, 2, 4, 48, 64),
     "step of char_gpt, float32": (96, 64, 2, 4, 128, 32),
     "step of GPT-2 small's shape, TF32": (50257, 1024, 12, 12, 768, 8),
+    "step of GPT-2 small's shape, mixed with bfloat16": (50257, 1024, 12, 12, 768, 8),
 }
 ROWS, WIDTH = 131072, 1024  # half a gigabyte: the host is not what takes the time
 PASSES = {  # name -> how many arrays of that size it must read or write
@@ -59,9 +60,8 @@ def measure(contestant, file):
     for name in PASSES:
         note(name, lambda name=name: contestant.op(name, ROWS, WIDTH))
     for name, sizes in STEPS.items():
-        note(name, lambda name=name, sizes=sizes: contestant.step(*sizes, tf32="TF32" in name))
-    for name in ("attention, forward", "attention, forward and back"):
-        note(name, lambda name=name: contestant.attention(8192, 16, 64, back="back" in name))
+        kinds = {"tf32": "TF32" in name, "is_mixed": "bfloat16" in name}
+        note(name, lambda sizes=sizes, kinds=kinds: contestant.step(*sizes, **kinds))
 
 
 def seconds(work, synchronize, longest=4.0):

@@ -52,8 +52,11 @@ def back(y, wanted):
     return lambda: ta.grad(y, wanted, g, retain_graph=True)
 
 
-def step(vocabulary, length, layers, heads, width, batch, tf32=False):
-    """A whole step of training, the batch sent anew each time, the loss not read."""
+def step(vocabulary, length, layers, heads, width, batch, tf32=False, is_mixed=False):
+    """A whole step of training, the batch sent anew each time, the loss not read.
+
+    It is mixed with bfloat16, which needs no factor on the loss.
+    """
     ta.set_matmul_precision("high" if tf32 else "highest")
     model = GPT(GPTConfig(vocabulary, length, n_layer=layers, n_head=heads, n_embd=width))
     model = model.to(DEVICE)
@@ -63,29 +66,10 @@ def step(vocabulary, length, layers, heads, width, batch, tf32=False):
     def work():
         inputs, targets = (ta.tensor(x, device=DEVICE) for x in (ids[:, :-1], ids[:, 1:]))
         optimizer.zero_grad()
-        ta.cross_entropy(model(inputs), targets).backward()
+        with ta.autocast("bfloat16" if is_mixed else "float16", enabled=is_mixed):
+            loss = ta.cross_entropy(model(inputs), targets)
+        loss.backward()
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-
-    return work
-
-
-def attention(length, heads, width, back):
-    """Causal attention in float16. Raises: NotImplementedError without a fused kernel for it.
-
-    The portable tiles would take minutes at this length.
-    """
-    if not any("attention" in name for name in get_backend(DEVICE).kernels):
-        raise NotImplementedError("there is no fused kernel of attention yet")
-    q, k, v = (
-        ta.randn(1, heads, length, width, device=DEVICE).astype("float16").requires_grad_(back)
-        for _ in range(3)
-    )
-    seed = ta.ones(1, heads, length, width, device=DEVICE).astype("float16")
-
-    def work():
-        y = ta.scaled_dot_product_attention(q, k, v, causal=True)
-        if back:
-            ta.grad(y, [q, k, v], seed)
 
     return work

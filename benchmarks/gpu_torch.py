@@ -43,7 +43,7 @@ def op(name, rows, width):
     return lambda: torch.autograd.grad(y, wanted, g, retain_graph=True)
 
 
-def step(vocabulary, length, layers, heads, width, batch, tf32=False):
+def step(vocabulary, length, layers, heads, width, batch, tf32=False, is_mixed=False):
     """A whole step of training, the batch sent anew each time, the loss not read."""
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     model = GPT(vocabulary, length, layers, heads, width).to(DEVICE)
@@ -53,26 +53,12 @@ def step(vocabulary, length, layers, heads, width, batch, tf32=False):
     def work():
         inputs, targets = ids[:, :-1].to(DEVICE), ids[:, 1:].to(DEVICE)
         optimizer.zero_grad()
-        logits = model(inputs)
-        functional.cross_entropy(logits.reshape(-1, vocabulary), targets.reshape(-1)).backward()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=is_mixed):
+            logits = model(inputs)
+            loss = functional.cross_entropy(logits.reshape(-1, vocabulary), targets.reshape(-1))
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-
-    return work
-
-
-def attention(length, heads, width, back):
-    """Causal attention in float16."""
-    q, k, v = (
-        torch.randn(1, heads, length, width, device=DEVICE, dtype=torch.float16, requires_grad=back)
-        for _ in range(3)
-    )
-    seed = torch.ones_like(q, requires_grad=False)
-
-    def work():
-        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        if back:
-            torch.autograd.grad(y, [q, k, v], seed)
 
     return work
 

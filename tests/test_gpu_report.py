@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks import gpu, gpu_attention, gpu_ours
 from tests.standin import fake_cupy
-from tinygrad_attn.backend import get_backend
 from tinygrad_attn.doctor.gpu import examine
 from tinygrad_attn.errors import DeviceError
 
@@ -60,19 +59,10 @@ def test_a_step_can_be_measured(on_standin):
 
     work = gpu_ours.step(11, 6, 1, 2, 8, 2, tf32=True)
     assert matmul_precision() == "high"
-    work = gpu_ours.step(11, 6, 1, 2, 8, 2)
-    assert matmul_precision() == "highest"
-    work()
-
-
-def test_attention_is_measured_only_with_a_kernel_of_its_own(on_standin, monkeypatch):
-    backend = get_backend("standin")
-    monkeypatch.setattr(backend, "kernels", {})
-    with pytest.raises(NotImplementedError):
-        gpu_ours.attention(8, 2, 4, back=True)
-    monkeypatch.setattr(backend, "kernels", {"an attention that no op has": None})
-    gpu_ours.attention(8, 2, 4, back=True)()
-    gpu_ours.attention(8, 2, 4, back=False)()
+    for is_mixed in (False, True):
+        work = gpu_ours.step(11, 6, 1, 2, 8, 2, is_mixed=is_mixed)
+        assert matmul_precision() == "highest"
+        work()
 
 
 def test_both_train_the_same_model(on_standin):
@@ -101,10 +91,7 @@ class Contestant:
             raise DeviceError("no such op\nin two lines")
         return lambda: None
 
-    def step(*sizes, tf32):
-        return lambda: None
-
-    def attention(*sizes, back):
+    def step(*sizes, tf32, is_mixed):
         return lambda: None
 
 
@@ -112,7 +99,7 @@ def test_a_figure_that_fails_says_why_and_costs_no_other(tmp_path):
     gpu.measure(Contestant, tmp_path / "ours.json")
     figures = json.loads((tmp_path / "ours.json").read_text())
     assert figures.pop("gelu") == "DeviceError: no such op"
-    assert len(figures) == len(gpu.PASSES) + len(gpu.STEPS) + 2
+    assert len(figures) == len(gpu.PASSES) + len(gpu.STEPS) + 1
     assert all(isinstance(figure, float) and math.isfinite(figure) for figure in figures.values())
 
 
