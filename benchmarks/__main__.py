@@ -27,6 +27,8 @@ PICTURES = ("step", "attention")
 def main(command_line=None):
     """Run what was asked for and print Markdown, or put it into the page."""
     options = read_options(command_line)
+    if options.save:  # now, and not when all is measured
+        prepare(options.save)
     for name in [options.only] if options.only else BENCHMARKS:
         where = machine(options.threads, options.rounds)
         try:
@@ -90,9 +92,18 @@ def _seconds(text):
     return seconds
 
 
+def prepare(folder):
+    """Make sure that the page can be written, or leave with one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "benchmarks.md", "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        sys.exit(f'cannot write into "{folder}": {error.strerror or error}')
+
+
 def save(folder, name, threads, results, text):
     """The table into ``folder/benchmarks.md``, where its command stands, and the picture beside."""
-    folder.mkdir(parents=True, exist_ok=True)
     if name in PICTURES:
         from tinygrad_attn.viz import save_picture
 

@@ -655,3 +655,10 @@ def rows_in(page):
     """Name, calls and bytes of each line but the summary, and "7 others", which times choose."""
     lines = [line for line in page.splitlines() if line and not line[0].isdigit()]
     return {(line[:28], line[71:]) for line in lines}
+
+
+def test_a_trace_that_cannot_be_written_says_so(tmp_path):
+    with ta.profile() as p:
+        ta.ones(2) + 1
+    with pytest.raises(ta.errors.DataError, match=r"save_trace: cannot write .*nowhere"):
+        p.save_trace(tmp_path / "nowhere" / "a.json")

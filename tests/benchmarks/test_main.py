@@ -25,6 +25,15 @@ def test_a_step_is_measured_printed_and_saved(monkeypatch, capsys, tmp_path):
     assert (tmp_path / "benchmarks-step-1.svg").read_text("utf-8").count("kernels by hand") == 1
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_measured(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(step, "measure", lambda options: pytest.fail("it has begun"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"cannot write into .*file"):
+        command.main(["--only", "step", "--save", str(tmp_path / "file")])
+
+
 def test_a_refusal_ends_the_command(monkeypatch, capsys):
     def measure(options):
         raise Refused("jax: refused: the gradient of norm.bias differs by 1")

@@ -140,6 +140,8 @@ class Profile:
         The format is the Trace Event Format's JSON: every module and op is a complete event, with
         its ops inside a module, and beneath runs the curve of the bytes saved. On the way back the
         modules whose gradients are computed are drawn around the ops.
+
+        Raises: DataError where the file cannot be written.
         """
         write_trace(self, path)
 

@@ -7,14 +7,19 @@ import json
 import os
 from itertools import groupby
 
+from ..errors import DataError
+
 __all__ = ["write_trace"]
 
 
 def write_trace(profile, path):
     """See ``Profile.save_trace``."""
     trace = {"traceEvents": list(_events(profile)), "displayTimeUnit": "ms"}
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(trace, file, ensure_ascii=False)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(trace, file, ensure_ascii=False)
+    except OSError as error:
+        raise DataError(f'save_trace: cannot write "{path}": {error.strerror or error}') from error
 
 
 def _events(profile):
