@@ -156,7 +156,7 @@ def test_no_integer_holds_both_int64_and_uint64():
         dtypes.promote(np.dtype("int64"), np.dtype("uint64"))
 
 
-@pytest.mark.skipif(dtypes.bfloat16 is None, reason="ml_dtypes is not installed")
+@pytest.mark.skipif(dtypes.bfloat16 is None, reason="no ml_dtypes, or a NumPy before 2.2")
 def test_bfloat16_yields_to_wider_floats_and_meets_float16_in_float32():
     bfloat16 = dtypes.bfloat16
     assert dtypes.promote(bfloat16, dtypes.float64) == dtypes.float64

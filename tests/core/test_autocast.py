@@ -43,7 +43,7 @@ def test_regions_nest_and_the_innermost_holds():
     assert product_dtype() == ta.float32
 
 
-@pytest.mark.skipif(dtypes.bfloat16 is None, reason="ml_dtypes is not installed")
+@pytest.mark.skipif(dtypes.bfloat16 is None, reason="no ml_dtypes, or a NumPy before 2.2")
 def test_a_region_of_bfloat16_inside_one_of_float16():
     weight = drawn(2, 2)
     with ta.autocast():
@@ -112,7 +112,9 @@ def test_a_dtype_that_is_none_of_16_bits(wrong):
 
 def test_bfloat16_without_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr(dtypes, "bfloat16", None)
-    needs = r"bfloat16 needs the package ml_dtypes; pip install 'tinygrad-attn\[bf16\]'"
+    needs = (
+        r"needs the package ml_dtypes, and NumPy from 2.2 on; pip install 'tinygrad-attn\[bf16\]'"
+    )
     with pytest.raises(DTypeError, match=f"^autocast: {needs}"):
         ta.autocast("bfloat16")
     with pytest.raises(DTypeError, match=f"^zeros: {needs}"):

@@ -45,7 +45,10 @@ except ImportError:
     bfloat16 = None
 else:
     bfloat16 = np.dtype(_bfloat16)
-    _floats.add(bfloat16)
+    if np.add(np.zeros(1, bfloat16), 1).dtype == bfloat16:
+        _floats.add(bfloat16)
+    else:  # before NumPy 2.2 a whole number widens it
+        bfloat16 = None
 
 
 _MEANT = {"float": float32, "int": int64, "bfloat16": bfloat16}  # else NumPy's names
@@ -107,8 +110,8 @@ def dtype(value, where=None):
     name = value.__name__ if isinstance(value, type) else value
     if isinstance(name, str) and name == "bfloat16" and bfloat16 is None:
         raise DTypeError(
-            f"{here}bfloat16 needs the package ml_dtypes; pip install 'tinygrad-attn[bf16]', or "
-            "use float16"
+            f"{here}bfloat16 needs the package ml_dtypes, and NumPy from 2.2 on; pip install "
+            "'tinygrad-attn[bf16]', or use float16"
         )
     found = _MEANT.get(name) if isinstance(name, str) else None
     if found is None and name is not None and not str(name).startswith("a"):  # NumPy's old bytes
