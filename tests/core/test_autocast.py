@@ -113,7 +113,8 @@ def test_a_dtype_that_is_none_of_16_bits(wrong):
 def test_bfloat16_without_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr(dtypes, "bfloat16", None)
     needs = (
-        r"needs the package ml_dtypes, and NumPy from 2.2 on; pip install 'tinygrad-attn\[bf16\]'"
+        r"bfloat16 needs the package ml_dtypes, and NumPy from 2\.2 on; pip install "
+        r"'tinygrad-attn\[bf16\]'"
     )
     with pytest.raises(DTypeError, match=f"^autocast: {needs}"):
         ta.autocast("bfloat16")
