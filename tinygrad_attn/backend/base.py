@@ -94,26 +94,6 @@ class Backend:
             return wide.astype(a.dtype)
         return self.xp.matmul(a, b)
 
-    def turn(self, x, positions, theta, stretch, interleaved, dims):
-        """Rotary positions: ``dims`` dimensions of x (..., T, E) turn, in planes, by positions.
-
-        Plane i turns by p·θ^(−2i/dims)/stretch; the positions broadcast to x.shape[:-1].
-        """
-        xp = self.xp
-        speeds = theta ** (xp.arange(0, dims, 2) / -dims) / stretch
-        angles = positions[..., None] * speeds  # in float64: float32 errs by 0.01 at 10⁵ radians
-        dtype = xp.float64 if x.dtype.itemsize >= 8 else xp.float32
-        cos, sin = xp.cos(angles).astype(dtype), xp.sin(angles).astype(dtype)
-        if interleaved:
-            first, second = slice(0, dims, 2), slice(1, dims, 2)
-        else:
-            first, second = slice(0, dims // 2), slice(dims // 2, dims)
-        a, b = x[..., first], x[..., second]
-        y = x.copy()
-        y[..., first] = a * cos - b * sin
-        y[..., second] = a * sin + b * cos
-        return y
-
     def keep(self, x, mask):
         """``x`` where ``mask`` holds, elsewhere exactly 0, whatever infinity or NaN ``x`` has
         there."""

@@ -9,7 +9,7 @@ down to a turn in tens of thousands of tokens.
 
 import math
 
-from ..backend import backend_of, dtypes
+from ..backend import backend_of, dtypes, namespace
 from ..core import primitive
 from ..errors import DTypeError, ShapeError
 from .check import apply, as_float, as_tensor, whole_number
@@ -19,8 +19,31 @@ __all__ = ["rope"]
 
 @primitive
 def _rope(x, positions, theta, stretch, interleaved, dims):
-    """Turn ``dims`` dimensions of x (..., T, E); positions (..., T) broadcast to its first axes."""
-    return backend_of(x).turn(x, positions, theta, stretch, interleaved, dims)
+    """Turn ``dims`` dimensions of x (..., T, E); positions (..., T) broadcast to its first axes.
+
+    A backend may own a faster form under the name "rope".
+    """
+    arguments = x, positions, theta, stretch, interleaved, dims
+    turned = backend_of(x).kernels.get("rope", turn)(*arguments)
+    return turn(*arguments) if turned is NotImplemented else turned
+
+
+def turn(x, positions, theta, stretch, interleaved, dims):
+    """Plane i of an array x turns by p·θ^(−2i/dims)/stretch."""
+    xp = namespace(x)
+    speeds = theta ** (xp.arange(0, dims, 2) / -dims) / stretch
+    angles = positions[..., None] * speeds  # in float64: float32 errs by 0.01 at 10⁵ radians
+    dtype = xp.float64 if x.dtype.itemsize >= 8 else xp.float32
+    cos, sin = xp.cos(angles).astype(dtype), xp.sin(angles).astype(dtype)
+    if interleaved:
+        first, second = slice(0, dims, 2), slice(1, dims, 2)
+    else:
+        first, second = slice(0, dims // 2), slice(dims // 2, dims)
+    a, b = x[..., first], x[..., second]
+    y = x.copy()
+    y[..., first] = a * cos - b * sin
+    y[..., second] = a * sin + b * cos
+    return y
 
 
 _rope.derivatives(

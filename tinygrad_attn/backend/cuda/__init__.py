@@ -46,6 +46,7 @@ class CudaBackend(Backend):
     kernels = {
         **{kernel.__name__: kernel for kernel in _KERNELS},
         **dict.fromkeys(("dense_attention", "tiled_attention"), flash_attention),
+        "rope": turn,
     }
 
     def __init__(self, cupy, special, cublas, name="cuda"):
@@ -142,10 +143,6 @@ class CudaBackend(Backend):
         if self._product.takes(a, b):
             return self._product(a, b)
         return super().matmul(a, b)
-
-    def turn(self, *arguments):
-        turned = turn(*arguments)
-        return super().turn(*arguments) if turned is NotImplemented else turned
 
     def keep_mask(self, shape, p, key):
         return keep_mask(self.xp, shape, p, key)

@@ -11,7 +11,7 @@ __all__ = ["turn"]
 
 
 def turn(x, positions, theta, stretch, interleaved, dims):
-    """See ``Backend.turn``; or NotImplemented."""
+    """Plane i turns by p·θ^(−2i/dims)/stretch; see ``ops.rope``."""
     if not is_ours(x.dtype) or x.ndim > 4:
         return NotImplemented
     xp, whole = namespace(x), x[(None,) * (4 - x.ndim)]  # (B, H, T, E)
