@@ -22,7 +22,7 @@ STEPS = {  # name -> (V, T, layers, heads, width, batch)
     "step of sort_digits, float32": (10, 19, 2, 4, 48, 64),
     "step of char_gpt, float32": (96, 64, 2, 4, 128, 32),
     "step of GPT-2 small's shape, TF32": (50257, 1024, 12, 12, 768, 8),
-    "step of GPT-2 small's shape, mixed with bfloat16": (50257, 1024, 12, 12, 768, 8),
+    "step of GPT-2 small's shape, mixed with float16": (50257, 1024, 12, 12, 768, 8),
 }
 ROWS, WIDTH = 131072, 1024  # half a gigabyte: the host is not what takes the time
 PASSES = {  # name -> how many arrays of that size it must read or write
@@ -60,7 +60,7 @@ def measure(contestant, file):
     for name in PASSES:
         note(name, lambda name=name: contestant.op(name, ROWS, WIDTH))
     for name, sizes in STEPS.items():
-        kinds = {"tf32": "TF32" in name, "is_mixed": "bfloat16" in name}
+        kinds = {"tf32": "TF32" in name, "is_mixed": "float16" in name}
         note(name, lambda sizes=sizes, kinds=kinds: contestant.step(*sizes, **kinds))
 
 

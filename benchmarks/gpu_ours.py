@@ -55,7 +55,7 @@ def back(y, wanted):
 def step(vocabulary, length, layers, heads, width, batch, tf32=False, is_mixed=False):
     """A whole step of training, the batch sent anew each time, the loss not read.
 
-    It is mixed with bfloat16, which needs no factor on the loss.
+    Mixed with float16 a loss wants a factor (``GradScaler``), which is left out on both sides.
     """
     ta.set_matmul_precision("high" if tf32 else "highest")
     model = GPT(GPTConfig(vocabulary, length, n_layer=layers, n_head=heads, n_embd=width))
@@ -66,7 +66,7 @@ def step(vocabulary, length, layers, heads, width, batch, tf32=False, is_mixed=F
     def work():
         inputs, targets = (ta.tensor(x, device=DEVICE) for x in (ids[:, :-1], ids[:, 1:]))
         optimizer.zero_grad()
-        with ta.autocast("bfloat16" if is_mixed else "float16", enabled=is_mixed):
+        with ta.autocast("float16", enabled=is_mixed):
             loss = ta.cross_entropy(model(inputs), targets)
         loss.backward()
         clip_grad_norm_(model.parameters(), 1.0)

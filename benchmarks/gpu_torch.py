@@ -53,7 +53,7 @@ def step(vocabulary, length, layers, heads, width, batch, tf32=False, is_mixed=F
     def work():
         inputs, targets = ids[:, :-1].to(DEVICE), ids[:, 1:].to(DEVICE)
         optimizer.zero_grad()
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=is_mixed):
+        with torch.autocast(DEVICE, torch.float16, enabled=is_mixed):
             logits = model(inputs)
             loss = functional.cross_entropy(logits.reshape(-1, vocabulary), targets.reshape(-1))
         loss.backward()
