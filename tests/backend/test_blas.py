@@ -39,6 +39,7 @@ def test_contexts_can_be_nested(two_threads):
 
 def test_another_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas, "_NAMES", ["no_such_{}_function"])
+    monkeypatch.setattr(blas, "_controls", blas._controls.__wrapped__)
     assert blas_threads() is None
     with single_threaded_blas():
         assert blas_threads() is None

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_attn as ta
+from tests.backend.on_threads import on_threads
 from tinygrad_attn.backend.cpu import scores
 
 attend = ta.scaled_dot_product_attention
@@ -20,18 +21,21 @@ KERNEL = sys.modules["tinygrad_attn.backend.cpu.attention"]  # the package has t
 TOLERANCE = {"float16": 2e-3, "float32": 2e-5, "float64": 1e-12}
 
 SWITCHES = (scores, "BLOCK"), (scores, "ROWS"), (scores, "BOUND"), (KERNEL, "KEPT")
-WAYS = {  # name -> elements of a block, its queries, the bound, what is kept
-    "a row at a time, all guarded": (7, 1, 0, 0),
-    "ragged, some guarded": (64, 3, 2, 2),
-    "ragged, all kept": (300, 5, 30, 1000),
-    "as it is": tuple(getattr(place, name) for place, name in SWITCHES),
+WAYS = {  # name -> threads, then elements of a block, its queries, the bound, what is kept
+    "a row at a time, all guarded": (1, 7, 1, 0, 0),
+    "ragged, some guarded": (1, 64, 3, 2, 2),
+    "ragged, all kept": (1, 300, 5, 30, 1000),
+    "ragged, on three threads": (3, 64, 3, 2, 2),
+    "as it is": (1, *(getattr(place, name) for place, name in SWITCHES)),
 }
 
 
 @pytest.fixture(params=WAYS.values(), ids=list(WAYS), scope="module")
 def way(request):
-    with pytest.MonkeyPatch.context() as patch:
-        for (place, name), value in zip(SWITCHES, request.param):
+    threads, *values = request.param
+    with pytest.MonkeyPatch.context() as patch, on_threads(threads):
+        patch.setattr(scores, "LEAST", 16)
+        for (place, name), value in zip(SWITCHES, values):
             patch.setattr(place, name, value)
         yield
 

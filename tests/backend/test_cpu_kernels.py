@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tinygrad_attn as ta
 from tests.backend.kernel_cases import CASES, Draw, by_spec, close, is_float, settings_of_a_case
+from tests.backend.on_threads import on_threads
 from tinygrad_attn.backend import dtypes, get_backend
 from tinygrad_attn.backend.cpu import CpuBackend, blocks
 from tinygrad_attn.ops.activations import _swiglu
@@ -34,16 +35,21 @@ ADAM, ERF = (  # the package has the functions under these names
 DTYPES = dtypes.float64, dtypes.float32
 
 
-@pytest.fixture(params=[7, 64, blocks.BLOCK], scope="module")
+@pytest.fixture(params=[(7, 1), (7, 3), (64, 1), (blocks.BLOCK, 1)], scope="module", ids=str)
 def block(request):
-    """How many elements are a block; where they are few, long rows are short as well."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param < blocks.BLOCK:
+    """How many elements are a block; where they are few, long rows are short as well.
+
+    And how many threads share the blocks.
+    """
+    size, threads = request.param
+    with pytest.MonkeyPatch.context() as patch, on_threads(threads):
+        if size < blocks.BLOCK:
             patch.setattr(blocks, "_LONG", 300)
-            patch.setattr(ERF, "_BLOCK", request.param)
+            patch.setattr(blocks, "_WORTH_SHARING", 1)
+            patch.setattr(ERF, "_BLOCK", size)
         for place in (blocks, ADAM):
-            patch.setattr(place, "BLOCK", request.param)
-        yield request.param
+            patch.setattr(place, "BLOCK", size)
+        yield size
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -7,6 +7,7 @@ import numpy as np
 from ..base import Backend
 from .adam import adam
 from .attention import attention
+from .blocks import product
 from .clip import norm2, scale_all
 from .cross_entropy import surprise
 from .erf import erf, erfc
@@ -18,6 +19,8 @@ from .scatter import add_at
 from .softmax import log_softmax, softmax
 
 __all__ = ["CpuBackend"]
+
+_SMALL = 4096  # elements of a matrix that no two threads share
 
 
 class CpuBackend(Backend):
@@ -52,6 +55,13 @@ class CpuBackend(Backend):
 
     def to_host(self, array):
         return array
+
+    def matmul(self, a, b):
+        if a.size < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f" or a.itemsize == 2:
+            return super().matmul(a, b)
+        is_stack = a.ndim == b.ndim > 1 and a.shape[:-2] == b.shape[:-2]
+        fits = is_stack and a.shape[-1] == b.shape[-2]
+        return product(a, b) if fits else super().matmul(a, b)
 
     def keep(self, x, mask):
         if x.itemsize > 8:  # the complex numbers of the gradient checker

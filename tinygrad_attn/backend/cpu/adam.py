@@ -14,6 +14,8 @@ import math
 
 import numpy as np
 
+from .threads import share
+
 __all__ = ["adam"]
 
 BLOCK = 32768  # five arrays go by at once
@@ -23,12 +25,14 @@ def adam(ps, gs, m, v, *, step, lr, beta1, beta2, eps, decay, is_decoupled):
     """One step of Adam in place; ``m`` and ``v`` hold the means of all ``ps``, end to end."""
     r = math.sqrt(1 - beta2**step)
     length, eps = lr / (1 - beta1**step) * r, eps * r
-    gathered, work = np.empty((2, min(BLOCK, m.size)), m.dtype)
-    for start, pieces in _blocks(ps, gs):
-        g = _gather([piece for _, piece in pieces], gathered)
-        w, part = work[: g.size], slice(start, start + g.size)
+
+    def advance(block):
+        start, pieces = block
+        g = _gather([piece for _, piece in pieces], m.dtype)
+        w, part = np.empty_like(g), slice(start, start + g.size)
         if decay and not is_decoupled:
-            g = g + decay * _gather([piece for piece, _ in pieces], w)
+            np.multiply(_gather([piece for piece, _ in pieces], m.dtype), decay, out=w)
+            g = w + g
         m_part, v_part = m[part], v[part]
         np.multiply(g, 1 - beta1, out=w)
         m_part *= beta1
@@ -47,13 +51,18 @@ def adam(ps, gs, m, v, *, step, lr, beta1, beta2, eps, decay, is_decoupled):
             p -= w[: p.size]
             w = w[p.size :]
 
+    flat_ps = [p.reshape(-1) for p in ps]
+    share(advance, list(_blocks(flat_ps, gs)))
+    for p, flat in zip(ps, flat_ps):
+        if not p.flags.c_contiguous:  # then flat is a copy of it
+            p[...] = flat.reshape(p.shape)
 
-def _gather(pieces, out):
-    """The pieces end to end: a single one as it is, several in ``out``."""
-    if len(pieces) == 1 and pieces[0].dtype == out.dtype:
+
+def _gather(pieces, dtype):
+    """The pieces end to end: a single one as it is, several in a new array."""
+    if len(pieces) == 1 and pieces[0].dtype == dtype:
         return pieces[0]
-    size = sum(piece.size for piece in pieces)
-    return np.concatenate(pieces, out=out[:size])
+    return np.concatenate(pieces, dtype=dtype)
 
 
 def _blocks(ps, gs):
@@ -61,17 +70,13 @@ def _blocks(ps, gs):
     start = size = 0
     pieces = []
     for p, g in zip(ps, gs):
-        flat_p, flat_g = p.reshape(-1), g.reshape(-1)
+        flat_g = g.reshape(-1)
         for at in range(0, p.size, BLOCK):
-            p_piece, g_piece = flat_p[at : at + BLOCK], flat_g[at : at + BLOCK]
+            p_piece, g_piece = p[at : at + BLOCK], flat_g[at : at + BLOCK]
             if size + p_piece.size > BLOCK:
                 yield start, pieces
                 start, size, pieces = start + size, 0, []
             pieces.append((p_piece, g_piece))
             size += p_piece.size
-        if not p.flags.c_contiguous:  # then this was a copy of it
-            yield start, pieces
-            start, size, pieces = start + size, 0, []
-            p[...] = flat_p.reshape(p.shape)
     if pieces:
         yield start, pieces

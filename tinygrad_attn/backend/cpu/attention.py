@@ -31,6 +31,7 @@ import numpy as np
 from .blocks import sum_rows
 from .reach import Reach
 from .scores import Scores
+from .threads import share
 
 __all__ = ["attention"]
 
@@ -68,18 +69,23 @@ def attention(
     y = _like(q, (*q.shape[:-1], v.shape[-1]))
     to = scores.by_head(y)
     is_short = scores.size <= KEPT * q.size
-    kept, inverses = [], []
-    for block in scores.blocks():
-        found, inverse = _mix(scores, block, is_short, to[block.queries])
-        kept.append(found if is_short and any(needs) else None)
-        inverses.append(None if is_short else inverse)
+
+    def forward(group):
+        kept = []
+        for block in scores.blocks(group):
+            found, inverse = _mix(scores, block, is_short, to[block.queries])
+            kept.append((found, None) if is_short else (None, inverse))
+        return kept if any(needs) else None
+
+    groups = scores.groups()
+    kept = share(forward, groups)
     likes = (q, k, v, bias)
 
     def backward(g, into=None):
         places = [_like(x, x.shape) if need else None for x, need in zip(likes, needs)]
         if into is not None and q.ndim <= 4:  # beyond that, what is by head is no view
             places[:3] = into
-        return _backward(scores, places, g, y, kept, inverses, needs)
+        return _backward(scores, places, g, y, list(zip(groups, kept)), needs)
 
     return y, backward
 
@@ -107,39 +113,53 @@ def _mix(scores, block, is_short, to):
     return found, inverse
 
 
-def _backward(scores, grads, g, y, kept, inverses, needs):
+def _backward(scores, grads, g, y, parts, needs):
     """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
-    gq, gk, gv = (None if x is None else scores.by_head(x) for x in grads[:3])
+    by_head = [None if x is None else scores.by_head(x) for x in grads[:3]]
     g, y = scores.by_head(g), scores.by_head(y)
-    slope = g.dtype.type(scores.slope)
     if needs[3]:
         grads[3][...] = 0
-    for block, saved, inverse in zip(scores.blocks(), kept, inverses):
-        e, keep = saved or block.exponentials()
-        part = g[block.queries] if inverse is None else _divided(g[block.queries], inverse, e)
-        along = np.vecdot(part, y[block.queries])[..., None]
-        if keep is not None:
-            part = part * e.dtype.type(scores.drop.upscale)
-        if gv is not None:
-            block.add_product(gv, e if keep is None else e * keep, part)
-        gs = part @ block.shared.v_across[block.across]
-        if keep is not None:
-            gs *= keep
-        gs -= along * slope
-        gs *= e
-        g_squared = np.vecdot(part, part).max()  # (g'·v)² ≤ |g'|²·|v|²
-        if not math.isfinite(g_squared * scores.v_squared + along.sum()):
-            gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
-        if needs[3]:
-            block.add_to(grads[3], gs)
-        if gq is not None:
-            np.matmul(gs, block.k, out=gq[block.queries])
-        if gk is not None:
-            block.add_product(gk, gs, block.q)
+
+    def backward(part):
+        group, kept = part
+        for block, (found, inverse) in zip(scores.blocks(group), kept):
+            _mix_back(scores, block, found, inverse, (*by_head, grads[3]), g, y)
+
+    if needs[3]:  # several heads may add to the same place
+        for part in parts:
+            backward(part)
+    else:
+        share(backward, parts)
     for grad in grads[:2]:
         if grad is not None and scores.slope != scores.scale:
             grad *= scores.scale
     return (*grads, None)
+
+
+def _mix_back(scores, block, found, inverse, grads, g, y):
+    """Add what a block contributes to the gradients of q, k, v and bias."""
+    gq, gk, gv, gbias = grads
+    e, keep = found or block.exponentials()
+    part = g[block.queries] if inverse is None else _divided(g[block.queries], inverse, e)
+    along = np.vecdot(part, y[block.queries])[..., None]
+    if keep is not None:
+        part = part * e.dtype.type(scores.drop.upscale)
+    if gv is not None:
+        block.add_product(gv, e if keep is None else e * keep, part)
+    gs = part @ block.shared.v_across[block.across]
+    if keep is not None:
+        gs *= keep
+    gs -= along * g.dtype.type(scores.slope)
+    gs *= e
+    g_squared = np.vecdot(part, part).max()  # (g'·v)² ≤ |g'|²·|v|²
+    if not math.isfinite(g_squared * scores.v_squared + along.sum()):
+        gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
+    if gbias is not None:
+        block.add_to(gbias, gs)
+    if gq is not None:
+        np.matmul(gs, block.k, out=gq[block.queries])
+    if gk is not None:
+        block.add_product(gk, gs, block.q)
 
 
 def _divided(g, inverse, e):

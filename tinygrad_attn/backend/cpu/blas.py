@@ -10,7 +10,9 @@ Reference: "Runtime variables" and <cblas.h> in OpenBLAS's manual.
 import ctypes
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -23,6 +25,9 @@ _NAMES = [  # OpenBLAS as built for NumPy's wheels, then as others build it
     "openblas_{}_num_threads",
 ]
 
+_lock = Lock()
+_inside, _before = 0, None  # how many contexts are open, and the number before the first
+
 
 def blas_threads():
     """The number of threads that a matrix product may use, or None where nobody can tell."""
@@ -32,20 +37,31 @@ def blas_threads():
 
 @contextmanager
 def single_threaded_blas():
-    """Inside this context a matrix product uses the thread that asks for it and no other."""
+    """Inside this context a matrix product uses the thread that asks for it and no other.
+
+    Several threads may be inside at once: the first one in remembers, the last one out restores.
+    """
+    global _inside, _before
     controls = _controls()
     if controls is None:
         yield
         return
     get, put = controls
-    before = get()
-    put(1)
+    with _lock:
+        if not _inside:
+            _before = get()
+        _inside += 1
+        put(1)
     try:
         yield
     finally:
-        put(before)
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                put(_before)
 
 
+@cache
 def _controls():
     """OpenBLAS's functions to get and to set the number, or None if it is not there."""
     for path in _libraries():

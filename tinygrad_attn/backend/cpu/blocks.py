@@ -11,47 +11,82 @@ from functools import lru_cache
 
 import numpy as np
 
+from .threads import share, thread_count
+
 __all__ = [
     "BLOCK",
     "for_blocks",
     "for_row_blocks",
     "mean_of_rows",
-    "rows_of_block",
+    "product",
+    "row_blocks",
     "stretched",
+    "sum_all_columns",
     "sum_columns",
     "sum_rows",
 ]
 
 BLOCK = 65536
-"""Elements of a block: a quarter of a megabyte of float32, of which a kernel holds four or five."""
+"""Elements of a block: a quarter of a megabyte of float32, of which a kernel holds four or five.
+
+Twice that where several threads share the blocks: between two calls of NumPy they wait for one
+another, so it should have more to do in each.
+"""
+
+_WORTH_SHARING = 2**23  # multiplications of a product that a thread of its own pays for
 
 _LONG = 2048  # from this length on a row is summed by halves: a running sum would round too often
 
 
 def for_blocks(compute, size):
-    """Call ``compute(part)`` for each slice of a flat array of ``size`` elements."""
-    for start in range(0, size, BLOCK):
-        compute(slice(start, min(start + BLOCK, size)))
+    """[compute(part)] for each slice of a flat array of ``size`` elements."""
+    return share(compute, _slices(size, _block()))
 
 
 def for_row_blocks(compute, rows, width):
-    """Call ``compute(part)`` for slices of ``rows`` that hold about a block of elements each."""
-    step = rows_of_block(rows, width)
-    for start in range(0, rows, step):
-        compute(slice(start, min(start + step, rows)))
+    """[compute(part)] for slices of ``rows`` that hold about a block of elements each."""
+    return share(compute, row_blocks(rows, width))
 
 
-def rows_of_block(rows, width):
-    """How many of ``rows`` rows of ``width`` elements make a block."""
-    return max(min(BLOCK // max(width, 1), rows), 1)
+def row_blocks(rows, width):
+    """The slices that cut ``rows`` rows of ``width`` elements into blocks."""
+    return _slices(rows, max(_block() // max(width, 1), 1))
 
 
-def stretched(row, rows, width):
+def _block():
+    return BLOCK if thread_count() == 1 else 2 * BLOCK
+
+
+def _slices(size, step):
+    if 0 < size <= step:
+        return [slice(0, size)]
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def product(a, b):
+    """a·b of two matrices, or of two stacks of them, each thread computing a part.
+
+    OpenBLAS would share it too, but its threads spin when they are done, for longer than a step
+    takes, on the cores that the threads of the next kernel need.
+    """
+    if thread_count() == 1:
+        return np.matmul(a, b)
+    y = np.empty((*a.shape[:-1], b.shape[-1]), np.result_type(a, b))
+    count = min(thread_count(), max(y.size * a.shape[-1] // _WORTH_SHARING, 1))
+    step = max(-(-len(a) // count), 1)
+    if a.ndim > 2:
+        share(lambda part: np.matmul(a[part], b[part], out=y[part]), _slices(len(a), step))
+    else:
+        step = -(-step // 16) * 16  # whole panels of those that OpenBLAS cuts a matrix into
+        share(lambda part: np.matmul(a[part], b, out=y[part]), _slices(len(a), step))
+    return y
+
+
+def stretched(row, blocks, width):
     """A row repeated for a whole block: equal shapes multiply twice as fast as broadcast ones."""
-    size = rows_of_block(rows, width)
-    if row is None or size == rows:  # of a single block nothing would be saved
+    if row is None or len(blocks) < 2:  # of a single block nothing would be saved
         return row if row is None else row.reshape(1, width)
-    block = np.empty((size, width), row.dtype)
+    block = np.empty((blocks[0].stop, width), row.dtype)
     block[...] = row.reshape(-1)
     return block
 
@@ -66,6 +101,12 @@ def sum_rows(x):
 def mean_of_rows(x):
     """The mean of each row, as a column; of rows without elements it is 0."""
     return sum_rows(x) / max(x.shape[1], 1)
+
+
+def sum_all_columns(x):
+    """The sum of each column, block by block."""
+    parts = for_row_blocks(lambda part: sum_columns(x[part]), *x.shape)
+    return sum(parts, np.zeros(x.shape[1], x.dtype))
 
 
 def sum_columns(x):

@@ -1,6 +1,6 @@
 """What clipping asks of all gradients at once, on the CPU: their norm, and to be scaled.
 
-Squares are summed in rows of 1,024 and the sums of the rows in pairs, since one running sum over
+Squares are summed in rows of 256, and the sums of the rows in float64, since one running sum over
 10⁸ float32s would lose the third digit of the norm. What comes of each gradient is added in numbers
 of Python's, which are float64. Small gradients are gathered first, for of a hundred biases the
 calls are all that costs.
@@ -18,7 +18,7 @@ from .blocks import BLOCK
 
 __all__ = ["norm2", "scale_all"]
 
-_ROW = 1024  # elements that one running sum may take
+_ROW = 256  # elements that one running sum may take
 _SMALL = 8192  # from this size on a gradient is worth calls of its own
 _SURE = 1e-17  # what vanished in a larger sum of squares, 10⁻³⁸ an element, is below its last digit
 
@@ -86,4 +86,4 @@ def _squares(run):
     """Σ g² of a vector, as a number."""
     rows = run.size // _ROW
     whole, rest = run[: rows * _ROW].reshape(rows, _ROW), run[rows * _ROW :]
-    return float(np.vecdot(whole, whole).sum()) + float(np.vecdot(rest, rest))
+    return float(np.vecdot(whole, whole).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))

@@ -13,8 +13,17 @@ import math
 import numpy as np
 
 from ..random import keep_between
-from .blocks import for_row_blocks, rows_of_block, stretched, sum_columns
+from .blocks import (
+    BLOCK,
+    for_row_blocks,
+    product,
+    row_blocks,
+    stretched,
+    sum_all_columns,
+    sum_columns,
+)
 from .gates import ACTIVATIONS
+from .threads import share
 
 __all__ = ["linear"]
 
@@ -25,11 +34,11 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
     if not is_plain and x.dtype.kind != "f":
         return NotImplemented
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    y, factor = np.matmul(rows, weight.T), None
+    y, factor = product(rows, weight.T), None
     if not (activation is drop is None) and any(needs[:3]):  # booleans do for a slope of 0 or 1
         make = np.ones if activation is None else np.empty  # it writes its slope
         factor = make(y.shape, bool if activation in (None, "relu") else y.dtype)
-    if not is_plain or (bias is not None and rows_of_block(*y.shape) < len(y)):
+    if not is_plain or (bias is not None and y.size > BLOCK):
         if residual is not None:
             shape = (*x.shape[:-1], len(weight))
             if residual.shape != shape:
@@ -45,9 +54,9 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
         if factor is not None:
             g, gb = _through(g, factor, upscale)
         elif needs[2]:
-            gb = np.ones(len(g), g.dtype) @ g  # sums faster than sum
-        gx = np.matmul(g, weight).reshape(x.shape) if needs[0] else None
-        gw = np.matmul(g.T, rows) if needs[1] else None
+            gb = sum_all_columns(g)
+        gx = product(g, weight).reshape(x.shape) if needs[0] else None
+        gw = product(g.T, rows) if needs[1] else None
         return gx, gw, gb if needs[2] else None, given if needs[3] else None
 
     return y.reshape(*x.shape[:-1], len(weight)), backward
@@ -55,8 +64,8 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
 
 def _finish(y, factor, bias, residual, activation, drop):
     """Make the product y the result, and ones the factor of the way back, both in place."""
-    rows, width = y.shape
-    biases = stretched(bias, rows, width)
+    width, blocks = y.shape[1], row_blocks(*y.shape)
+    biases = stretched(bias, blocks, width)
 
     def compute(part):
         to, slope = y[part], None if factor is None else factor[part]
@@ -74,13 +83,12 @@ def _finish(y, factor, bias, residual, activation, drop):
         if residual is not None:
             to += residual[part]
 
-    for_row_blocks(compute, rows, width)
+    share(compute, blocks)
 
 
 def _through(g, factor, upscale):
     """(g∘factor·upscale, the sums of its columns)."""
     g, through = np.ascontiguousarray(g), np.empty(g.shape, g.dtype)
-    sums = np.zeros(g.shape[1], g.dtype)
 
     def compute(part):
         to = through[part]
@@ -91,7 +99,6 @@ def _through(g, factor, upscale):
             np.multiply(g[part], factor[part], out=to)
         if upscale != 1:
             to *= upscale
-        np.add(sums, sum_columns(to), out=sums)
+        return sum_columns(to)
 
-    for_row_blocks(compute, *g.shape)
-    return through, sums
+    return through, sum(for_row_blocks(compute, *g.shape), np.zeros(g.shape[1], g.dtype))

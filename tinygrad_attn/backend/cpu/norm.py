@@ -43,7 +43,7 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
     width = math.prod(x.shape[axes[0] :])
     rows = np.ascontiguousarray(x).reshape(math.prod(x.shape[: axes[0]]), width)
     y = np.empty_like(rows)
-    scales, odd = np.empty((len(rows), 1), rows.dtype), {}
+    scales, odd = np.empty((len(rows), 1), rows.dtype), np.zeros(len(rows), bool)
     means = (
         np.empty_like(scales) if is_centred else np.broadcast_to(rows.dtype.type(0), scales.shape)
     )
@@ -64,11 +64,12 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
         if is_centred:
             to += _outer(-scale * mean, 1, affine)
         if not is_usual.all():
-            these = odd[part.start] = ~is_usual[:, 0]
+            these = odd[part] = ~is_usual[:, 0]
             for place, found in zip((to, scale), _forward_centred(x, mean, affine, eps)):
                 place[these] = found[these]
 
     for_row_blocks(forward, len(rows), width)
+    odd = odd if odd.any() else None  # which is most often so, and then nothing is kept
 
     def backward(g):
         g, given = np.ascontiguousarray(g).reshape(rows.shape), (rows, means, scales)
@@ -83,28 +84,29 @@ def _norm(x, weight, bias, eps, axes, needs, is_centred):
 def _go_back(g, given, spread, odd, is_centred, is_wanted):
     """The gradients of the rows, if that is wanted, of the weight and of the bias."""
     gx = np.empty_like(g) if is_wanted else None
-    sums = np.zeros((2, g.shape[1]), g.dtype)
 
     def compute(part):
         parts = [g[part], *(array[part] for array in given)]
         to = None if gx is None else gx[part]
-        these = _backward(*parts, spread, is_centred, odd.get(part.start), to, sums)
+        these = None if odd is None or not odd[part].any() else odd[part]
+        sums, these = _backward(*parts, spread, is_centred, these, to)
         if these is not None:
             parts[0] = np.where(these[:, None], parts[0], 0)
-            found = _backward_centred(*parts, spread[0], is_centred, sums)
+            found, more = _backward_centred(*parts, spread[0], is_centred)
+            sums += more
             if to is not None:
                 to[these] = found[these]
+        return sums
 
-    for_row_blocks(compute, *g.shape)
-    return gx, *sums
+    return gx, *sum(for_row_blocks(compute, *g.shape), np.zeros((2, g.shape[1]), g.dtype))
 
 
-def _backward(g, x, mean, scale, spread, is_centred, odd, to, sums):
-    """A block's part of the gradients, added to ``sums`` and written ``to``, but for odd rows.
+def _backward(g, x, mean, scale, spread, is_centred, odd, to):
+    """A block's part of the gradients: of weight and bias; what is x's it writes ``to``.
 
-    Returns which those are, or None for none. No row is to know of its neighbours, not even by its
-    rounding, which depends on where it is: odd ones stay in their places here, as zeros, and the
-    others when those are done.
+    Returns with them which rows are odd, or None for none. No row is to know of its neighbours, not
+    even by its rounding, which depends on where it is: odd ones stay in their places here, as
+    zeros, and the others when those are done.
     """
     if odd is not None:
         g, x = (np.where(odd[:, None], 0, array) for array in (g, x))
@@ -116,9 +118,9 @@ def _backward(g, x, mean, scale, spread, is_centred, odd, to, sums):
     if not math.isfinite(c.sum()):  # something overflows, or is NaN
         more = ~np.isfinite(c[:, 0]) if odd is None else odd | ~np.isfinite(c[:, 0])
         if odd is None or more.sum() > odd.sum():
-            return _backward(g, x, mean, scale, spread, is_centred, more, to, sums)
+            return _backward(g, x, mean, scale, spread, is_centred, more, to)
     by_mean, total = _columns(scale * mean, 1).T @ g
-    np.add(sums, [scale[:, 0] @ product - by_mean, total], out=sums)
+    sums = np.array([scale[:, 0] @ product - by_mean, total])
     if to is not None:
         np.multiply(g, _outer(scale, 0, spread, out=to), out=to)
         c *= scale * scale
@@ -126,7 +128,7 @@ def _backward(g, x, mean, scale, spread, is_centred, odd, to, sums):
         if is_centred:
             product[...] = scale * a - c * mean
             to -= product
-    return odd
+    return sums, odd
 
 
 def _forward_centred(x, mean, affine, eps):
@@ -139,18 +141,18 @@ def _forward_centred(x, mean, affine, eps):
     return to, scale
 
 
-def _backward_centred(g, x, mean, scale, weight, is_centred, sums):
-    """The long way back: with x̂ itself; returns the gradient of x."""
+def _backward_centred(g, x, mean, scale, weight, is_centred):
+    """The long way back: with x̂ itself; returns the gradients of x, and of weight and bias."""
     unit = (x - mean) * scale
     product = g * unit
-    np.add(sums, [sum_columns(product), sum_columns(g)], out=sums)
+    sums = np.array([sum_columns(product), sum_columns(g)])
     h = g * weight
     along = mean_of_rows(h * unit)
     if is_centred:
         h -= mean_of_rows(h)
     h -= unit * along
     h *= scale
-    return h
+    return h, sums
 
 
 def _rows_of(weight, bias, width, dtype):

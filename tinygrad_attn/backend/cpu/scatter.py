@@ -7,6 +7,8 @@ every sum once.
 
 import numpy as np
 
+from .blas import single_threaded_blas
+
 __all__ = ["add_at"]
 
 _WORTH_A_PRODUCT = (
@@ -48,6 +50,7 @@ def _sums(values, starts):
         return np.add.reduceat(values, starts, axis=0)
     sums = np.empty((len(starts), values.shape[1]), values.dtype)
     ends = [*starts[1:].tolist(), len(values)]
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends)):
-        np.matmul(np.ones(end - start, values.dtype), values[start:end], out=sums[i])
+    with single_threaded_blas():
+        for i, (start, end) in enumerate(zip(starts.tolist(), ends)):
+            np.matmul(np.ones(end - start, values.dtype), values[start:end], out=sums[i])
     return sums

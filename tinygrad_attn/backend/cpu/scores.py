@@ -16,12 +16,16 @@ see 0 in its place, and the open pairs that it belongs to are *spoilt* afterward
 
 import math
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
+
+from .threads import thread_count
 
 __all__ = ["Block", "Heads", "Scores"]
 
 BLOCK = 131072  # scores of a block: there are one or two arrays of them, so it may be large
+LEAST = 32768  # of a block that is made smaller for there to be one for each thread
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
 BOUND = 30  # scores that are no larger need no maximum subtracted
 
@@ -74,31 +78,38 @@ class Scores:
             largest = np.maximum.accumulate(norms, axis=-1)[..., np.clip(last, 0, reach.keys - 1)]
             return np.where(last < 0, 0, largest)
         largest = np.zeros(self.shape[:-1], norms.dtype)
-        for block in self.blocks():
+        for block in chain.from_iterable(map(self.blocks, self.groups())):
             for_keys = np.broadcast_to(norms[block.where][..., None, block.columns], block.shape)
             open_norms = np.where(block.open_pairs(), for_keys, 0)
             largest[block.queries] = open_norms.max(axis=-1, initial=0)
         return largest
 
-    def blocks(self):
-        """Blocks of about BLOCK scores: some sequences, some key heads, some queries.
+    def groups(self):
+        """[(heads of some sequences, how their queries are cut)], in blocks of about BLOCK scores.
 
-        Of the same heads the last queries come first: under causality they reach most keys.
+        There is at least one group for each thread. Of the same heads the last queries come first:
+        under causality they reach most keys.
         """
         count, heads, group, queries, keys = self.shape
-        is_small = group * queries * keys <= BLOCK and not self.reach.is_limited
+        size = min(BLOCK, max(self.size // thread_count(), LEAST))
+        is_small = group * queries * keys <= size and not self.reach.is_limited
         step = queries if is_small else min(ROWS, queries)
         rows = [slice(at, min(at + step, queries)) for at in range(0, queries, step)]
         reached = [self.reach.columns(these) for these in rows]
         cost = max(group * step * max(columns.stop - columns.start for columns in reached), 1)
-        few, many = max(min(BLOCK // cost, heads), 1), max(BLOCK // (cost * heads), 1)
-        for n in range(0, count, many):
-            for h in range(0, heads, few):
-                shared = Heads(
-                    self, (slice(n, min(n + many, count)), slice(h, min(h + few, heads)))
-                )
-                for these, columns in zip(rows[::-1], reached[::-1]):
-                    yield Block(self, shared, these, columns)
+        few, many = max(min(size // cost, heads), 1), max(size // (cost * heads), 1)
+        cuts = list(zip(rows[::-1], reached[::-1]))
+        return [
+            ((slice(n, min(n + many, count)), slice(h, min(h + few, heads))), cuts)
+            for n in range(0, count, many)
+            for h in range(0, heads, few)
+        ]
+
+    def blocks(self, group):
+        """The blocks of a group, one after the other."""
+        where, cuts = group
+        shared = Heads(self, where)
+        return (Block(self, shared, rows, columns) for rows, columns in cuts)
 
 
 class Heads:
