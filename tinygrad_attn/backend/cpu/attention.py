@@ -28,7 +28,7 @@ import math
 
 import numpy as np
 
-from .blocks import sum_rows
+from .blas import single_threaded_blas
 from .reach import Reach
 from .scores import Scores
 from .threads import share
@@ -65,19 +65,17 @@ def attention(
         return NotImplemented
     bits = f"i{q.itemsize}"
     reach = Reach(q_positions, k_positions, causal, window, q.shape[-2], k.shape[-2], bits)
-    scores = Scores(q, k, v, bias, mask, reach, scale, drop)
+    with single_threaded_blas():
+        scores = Scores(q, k, v, bias, mask, reach, scale, drop)
     y = _like(q, (*q.shape[:-1], v.shape[-1]))
     to = scores.by_head(y)
     is_short = scores.size <= KEPT * q.size
+    groups = scores.groups()
 
     def forward(group):
-        kept = []
-        for block in scores.blocks(group):
-            found, inverse = _mix(scores, block, is_short, to[block.queries])
-            kept.append((found, None) if is_short else (None, inverse))
+        kept = [_mix(scores, block, is_short, to[block.queries]) for block in scores.blocks(group)]
         return kept if any(needs) else None
 
-    groups = scores.groups()
     kept = share(forward, groups)
     likes = (q, k, v, bias)
 
@@ -91,9 +89,12 @@ def attention(
 
 
 def _mix(scores, block, is_short, to):
-    """Write a block of y; returns (its eˢ, divided if short, and what dropout keeps), 1/Σ eˢ."""
-    e, keep = found = block.exponentials()
-    total = sum_rows(e)
+    """Write a block of y; returns what the way back needs.
+
+    If the rows are short: eˢ, divided, and what dropout keeps of it. If not: which rows are steep,
+    and 1/Σ eˢ.
+    """
+    (e, total, steep), keep = block.exponentials(), block.kept()
     total[total == 0] = math.inf  # a query that may attend nothing
     inverse = 1 / total
     if is_short:
@@ -110,7 +111,7 @@ def _mix(scores, block, is_short, to):
     if keep is not None:
         mixed *= e.dtype.type(scores.drop.upscale)
     block.spoil_values(mixed)
-    return found, inverse
+    return (e, keep, None, None) if is_short else (None, None, steep, inverse)
 
 
 def _backward(scores, grads, g, y, parts, needs):
@@ -119,11 +120,13 @@ def _backward(scores, grads, g, y, parts, needs):
     g, y = scores.by_head(g), scores.by_head(y)
     if needs[3]:
         grads[3][...] = 0
+    with single_threaded_blas():
+        is_tame = _is_tame(scores, g, y)
 
     def backward(part):
         group, kept = part
-        for block, (found, inverse) in zip(scores.blocks(group), kept):
-            _mix_back(scores, block, found, inverse, (*by_head, grads[3]), g, y)
+        for block, saved in zip(scores.blocks(group), kept):
+            _mix_back(scores, block, saved, (*by_head, grads[3]), g, y, is_tame)
 
     if needs[3]:  # several heads may add to the same place
         for part in parts:
@@ -136,11 +139,14 @@ def _backward(scores, grads, g, y, parts, needs):
     return (*grads, None)
 
 
-def _mix_back(scores, block, found, inverse, grads, g, y):
+def _mix_back(scores, block, saved, grads, g, y, is_tame):
     """Add what a block contributes to the gradients of q, k, v and bias."""
     gq, gk, gv, gbias = grads
-    e, keep = found or block.exponentials()
-    part = g[block.queries] if inverse is None else _divided(g[block.queries], inverse, e)
+    part = g[block.queries]
+    e, keep, steep, inverse = saved
+    if e is None:
+        e, keep = block.exponentials_of(steep), block.kept()
+        part = _divided(part, inverse, e)
     along = np.vecdot(part, y[block.queries])[..., None]
     if keep is not None:
         part = part * e.dtype.type(scores.drop.upscale)
@@ -151,8 +157,7 @@ def _mix_back(scores, block, found, inverse, grads, g, y):
         gs *= keep
     gs -= along * g.dtype.type(scores.slope)
     gs *= e
-    g_squared = np.vecdot(part, part).max()  # (g'·v)² ≤ |g'|²·|v|²
-    if not math.isfinite(g_squared * scores.v_squared + along.sum()):
+    if not is_tame:
         gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
     if gbias is not None:
         block.add_to(gbias, gs)
@@ -160,6 +165,22 @@ def _mix_back(scores, block, found, inverse, grads, g, y):
         np.matmul(gs, block.k, out=gq[block.queries])
     if gk is not None:
         block.add_product(gk, gs, block.q)
+
+
+def _is_tame(scores, g, y):
+    """Whether no g'·v and no g'∘y can overflow, or be NaN: (g'·v)² ≤ Σ g'²·Σ v².
+
+    g' is at most LARGEST_INVERSE times g, and what dropout keeps is larger too.
+    """
+    upscale = LARGEST_INVERSE * (1 if scores.drop is None else scores.drop.upscale)
+    sizes = [_sum_of_squares(x) for x in (g, scores.v, y)]
+    return math.isfinite(sizes[0] * upscale**2 * (sizes[1] + sizes[2]))
+
+
+def _sum_of_squares(x):
+    """Σ x² as a number of Python's; x is read in the order in which it lies in memory."""
+    flat = x.ravel(order="K")
+    return float(flat @ flat)
 
 
 def _divided(g, inverse, e):

@@ -5,7 +5,7 @@ example 8 sequences of 256 tokens, 6 heads of 64, causal: a block of 64 queries 
 most, so 6 heads at a time make no more than BLOCK scores, and a group of ``Heads`` is one sequence.
 Its blocks are the queries 192–255 with all 256 keys, then 128–191 with the first 192, and so on:
 
-    Scores   looks at q, k and v once: what is not finite, and which queries are steep
+    Scores   looks at q, k and v once: what is not finite
     Heads    kᵀ·scale and vᵀ of its 6 heads, written out when the first block asks for them
     Block    s = q·(kᵀ·scale), eˢ, 0 where closed; on the way back its part of dK and dV, which the
              first block of the group writes (it reaches most) and the others add to
@@ -16,10 +16,10 @@ see 0 in its place, and the open pairs that it belongs to are *spoilt* afterward
 
 import math
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 
+from .blocks import sum_rows
 from .threads import thread_count
 
 __all__ = ["Block", "Heads", "Scores"]
@@ -27,7 +27,7 @@ __all__ = ["Block", "Heads", "Scores"]
 BLOCK = 131072  # scores of a block: there are one or two arrays of them, so it may be large
 LEAST = 32768  # of a block that is made smaller for there to be one for each thread
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
-BOUND = 30  # scores that are no larger need no maximum subtracted
+BOUND = 30  # of ln Σ eˢ, within which no maximum needs to be subtracted
 
 
 class Scores:
@@ -38,8 +38,7 @@ class Scores:
         self.key_heads = k.shape[-3]
         self.given = [self.by_head(x) for x in (q, k, v)]
         found = zip(*map(_finite, self.given))  # the bad rest spoils open pairs, and only those
-        (self.q, self.k, self.v), self.bad, squares = found
-        self.v_squared = squares[2].max()  # the largest |v|²
+        (self.q, self.k, self.v), self.bad = found
         self.slope = scale if bias is None else 1  # a factor of ∂L/∂score; a bias wants it bare
         self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
@@ -47,42 +46,10 @@ class Scores:
         self.bias, self.mask = (
             None if x is None else self.by_head(np.broadcast_to(x, full)) for x in (bias, mask)
         )
-        self.is_steep = self._steep(*squares[:2])
 
     def by_head(self, x):
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
         return x.reshape(-1, self.key_heads, x.shape[-3] // self.key_heads, *x.shape[-2:])
-
-    def _steep(self, q_squared, k_squared):
-        """Of which queries a score may be beyond the bound (N, Hk, H/Hk, T, 1); None for none.
-
-        Given are |q|² of the queries and |k|² of the keys.
-        """
-        if self.bias is not None:
-            return np.ones((*self.shape[:-1], 1), bool)
-        if math.sqrt(q_squared.max()) * math.sqrt(k_squared.max()) * abs(self.scale) <= BOUND:
-            return None
-        q_norms, k_norms = np.sqrt(q_squared) * abs(self.scale), np.sqrt(k_squared)
-        bounds = q_norms * self._largest(k_norms)
-        return ~(bounds <= BOUND)[..., None]  # ∞·0 is no number, and may be anything
-
-    def _largest(self, norms):
-        """The largest norm of a key that each query may attend: (N, Hk, H/Hk, T) or stretched."""
-        mask, reach, queries = self.mask, self.reach, self.shape[-2]
-        if mask is not None and mask.strides[-2] == 0:  # the same keys for all queries
-            norms, mask = np.where(mask[..., 0, :], norms, 0), None  # a norm may be infinite
-        if mask is None and not reach.is_limited:
-            return norms.max(axis=-1, keepdims=True)
-        if mask is None and reach.is_prefix:
-            last = np.arange(queries) + reach.offset
-            largest = np.maximum.accumulate(norms, axis=-1)[..., np.clip(last, 0, reach.keys - 1)]
-            return np.where(last < 0, 0, largest)
-        largest = np.zeros(self.shape[:-1], norms.dtype)
-        for block in chain.from_iterable(map(self.blocks, self.groups())):
-            for_keys = np.broadcast_to(norms[block.where][..., None, block.columns], block.shape)
-            open_norms = np.where(block.open_pairs(), for_keys, 0)
-            largest[block.queries] = open_norms.max(axis=-1, initial=0)
-        return largest
 
     def groups(self):
         """[(heads of some sequences, how their queries are cut)], in blocks of about BLOCK scores.
@@ -143,15 +110,28 @@ class Block:
         self.shape = (*self.q.shape[:-1], columns.stop - columns.start)
 
     def exponentials(self):
-        """eˢ, up to a factor for each row and 0 where closed; and which of them dropout keeps."""
+        """(eˢ, up to a factor for each row and 0 where closed; their sums; which rows are steep).
+
+        Those whose sum is out of bounds are, and only they have their maximum subtracted.
+        """
+        e, steep = self.exponentials_of(None), None
+        total = sum_rows(e)
+        is_usual = (total > math.exp(-BOUND)) & (total < math.exp(BOUND))
+        if not is_usual.all():  # NaN is not
+            steep = ~is_usual
+            e = self.exponentials_of(steep)
+            total = sum_rows(e)
+        return e, total, steep
+
+    def exponentials_of(self, steep):
+        """eˢ alone, where it is known which rows are steep: (…, rows, 1), or None for none."""
         s = self.q @ self.shared.k_across[self.across]
         if self.scores.bias is not None:
             s += self.scores.bias[(*self.queries, self.columns)]
-        steep = self.scores.is_steep
-        if steep is not None and steep[self.queries].any():
+        if steep is not None:
             s_open = np.where(self.open_pairs(), s, -math.inf)
             top = s_open.max(axis=-1, keepdims=True, initial=-math.inf)
-            s -= np.where(steep[self.queries] & (top > -math.inf), top, 0)
+            s -= np.where(steep & (top > -math.inf), top, 0)
         np.exp(s, out=s)
         start, allowed, mask = self._limits()
         if mask is not None:
@@ -159,7 +139,7 @@ class Block:
         if allowed is not None:
             _close(s[..., start:], allowed)
         self._spoil(s)
-        return s, self._kept()
+        return s
 
     def _limits(self):
         """(first column with closed pairs, bits of those from there on, which the mask opens)."""
@@ -200,7 +180,7 @@ class Block:
         if bad is not None:
             y[self.open_pairs() @ bad[self.keys]] = math.nan
 
-    def _kept(self):
+    def kept(self):
         """Which of the weights dropout keeps, or None without dropout."""
         if self.scores.drop is None:
             return None
@@ -253,12 +233,8 @@ def _close(e, open_bits):
 
 
 def _finite(x):
-    """(x with 0 where it is not finite, where that is or None for nowhere, Σ x² of each row)."""
-    squared = np.vecdot(x, x)
-    if math.isfinite(squared.sum()):
-        return x, None, squared
+    """(x with 0 where it is not finite, where that is or None for nowhere)."""
+    if math.isfinite(sum_rows(x).sum()):
+        return x, None
     bad = ~np.isfinite(x)
-    if not bad.any():  # a square is too large
-        return x, None, squared
-    x = np.where(bad, 0, x)
-    return x, bad, np.vecdot(x, x)
+    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)  # the sum may be too large
