@@ -36,6 +36,7 @@ class Optimizer:
         self.param_groups = []
         self.state = {}  # number of a parameter through all groups -> what is remembered of it
         self._buffers = {}  # (device, dtype) -> arrays to compute in
+        self._seen = {}  # number of a parameter -> its array at the last step
         is_many = isinstance(params, Iterable) and not hasattr(params, "parameters")
         if isinstance(params, Tensor) or not is_many:
             instead = "[tensor]" if isinstance(params, Tensor) else "model.parameters()"
@@ -124,9 +125,10 @@ class Optimizer:
         ready = []
         for i, group, p in self._numbered():
             if p.grad is not None:
-                self._check_home(p, self.state.get(i, {}))
-                with on_device_of(p.data):
-                    ready.append((i, group, p.data, _wide(p.grad.data)))
+                if self._seen.get(i) is not p.data:  # it may have moved
+                    self._check_home(p, self.state.get(i, {}))
+                    self._seen[i] = p.data
+                ready.append((i, group, p.data, _wide(p.grad.data)))
         self._update_all(ready)
         for _, _, array, _ in ready:
             mark_written(array)
@@ -229,14 +231,17 @@ class Optimizer:
             state[int(i)] = {
                 k: _restored(where, k, v, parameters[int(i)]) for k, v in remembered.items()
             }
-        self.state = state
+        self.state, self._seen = state, {}
         for group, given in zip(self.param_groups, options):
             group.update(given)
 
 
 def _wide(gradient):
     """A gradient in float32 at least."""
-    return gradient.astype(dtypes.float32) if dtypes.is_half(gradient.dtype) else gradient
+    if not dtypes.is_half(gradient.dtype):
+        return gradient
+    with on_device_of(gradient):
+        return gradient.astype(dtypes.float32)
 
 
 def _restored(where, name, value, p):
