@@ -1,4 +1,4 @@
-"""Several cores, three ways: worker processes, Python threads, and OpenBLAS's own threads.
+"""Several cores, four ways: worker processes, and threads of three kinds.
 
     python -m benchmarks.workers [--configs S A] [--workers 2] [--rounds 5]
 
@@ -47,6 +47,14 @@ def one_core(model, optimizer, batch, steps, workers):
 
 def processes(model, optimizer, batch, steps, workers):
     """``train(workers=N)``."""
+    return one_core(model, optimizer, batch, steps, workers)
+
+
+def openblas_threads(model, optimizer, batch, steps, workers):
+    """The same while no kernel shares anything: OpenBLAS cuts the products as it likes."""
+    from tinygrad_attn.backend.cpu import threads
+
+    threads.MOST = 1
     return one_core(model, optimizer, batch, steps, workers)
 
 
@@ -100,9 +108,10 @@ def draw(sizes, step):
 
 WAYS = {  # name -> (function, how many threads OpenBLAS is told to use, or None for its own choice)
     "one core": (one_core, lambda workers: 1),
-    "processes": (processes, lambda workers: None),
-    "Python threads": (python_threads, lambda workers: 1),
-    "OpenBLAS threads": (one_core, lambda workers: workers),
+    "worker processes": (processes, lambda workers: None),
+    "threads that share kernels": (one_core, lambda workers: workers),
+    "threads that share the batch": (python_threads, lambda workers: 1),
+    "OpenBLAS's threads": (openblas_threads, lambda workers: workers),
 }
 
 
@@ -117,7 +126,7 @@ def measure(way, config, workers):
     model.train()
     optimizer = ta.optim.AdamW(model.parameters(), lr=LR)
     function, _ = WAYS[way]
-    workers = 1 if function is one_core else workers
+    workers = workers if function in (processes, python_threads) else 1
     losses, times = function(model, optimizer, partial(draw, sizes), steps, workers)
     spent = [after - before for before, after in zip(times[WARM_UP:], times[WARM_UP + 1 :])]
     print(json.dumps({"ms": median(spent) * 1e3, "loss": losses[-1]}))

@@ -8,9 +8,9 @@ Two things that a softmax usually costs are saved:
 
     the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ,
                     unless S is small, or v so large or small that digits would be lost
-    the maximum     is subtracted only in rows that need it. By Cauchy and Schwarz no score is
-                    larger than |q|·|k|·scale; within ±30, eˢ can neither overflow nor vanish.
-                    (A bias may be any number: with one, every row has its maximum subtracted.)
+    the maximum     is subtracted only in rows that need it, which shows in Σ eˢ: where that is
+                    within e⁻³⁰ and e³⁰ nothing has overflowed, and nothing that counts has
+                    vanished. The others are done again.
 
 Which rows those are depends on what a query may attend and on nothing else, so that a closed pair
 does not even change the rounding. On the way back, with g' = g/Σ eˢ and δ' = Σ g'∘y, the same

@@ -66,8 +66,8 @@ def _slices(size, step):
 def product(a, b):
     """a·b of two matrices, or of two stacks of them, each thread computing a part.
 
-    OpenBLAS would share it too, but its threads spin when they are done, for longer than a step
-    takes, on the cores that the threads of the next kernel need.
+    OpenBLAS would share it too, but its threads spin when they are done, for a tenth of a second,
+    on the cores that the threads of the next kernel need.
     """
     if thread_count() == 1:
         return np.matmul(a, b)
