@@ -128,7 +128,7 @@ def test_the_flags_of_all_examples_are_taken_and_change_nothing(example):
         (["--device", "tpu"], 'unknown device "tpu"'),
         (["--lr", "nan"], "argument --lr: 'nan' is not a positive number"),
         (["--plot", "missing/picture.png"], 'cannot write "missing/picture.png"'),
-        (["--plot", "picture.docx"], "does not end in a kind of picture"),
+        (["--plot", "picture.gif"], '"picture.gif" must end in one of .png, .pdf, .svg'),
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )
