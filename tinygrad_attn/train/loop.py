@@ -7,6 +7,7 @@ workers need to share its rows.
 """
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -57,7 +58,8 @@ def train(
         batch: step number → the arrays of that step's batch, rows along their first axis.
         workers: how many processes share the rows of each batch, this one included. The mean over
             the batch weighs each one's loss by its number of rows; where rows count differently,
-            as when some positions are ignored, ``loss`` returns (mean, what it weighs).
+            as when some positions are ignored, ``loss`` returns (mean, what it weighs). More than
+            there are cores is slow, and said once.
         start_method: how the others are started; see ``Local``.
         schedule: step number → learning rate; the optimizer's own without it.
         clip: the largest norm that all gradients together may have.
@@ -87,6 +89,11 @@ def train(
         _gradients(model, loss, batch, scaler, steps, workers, start_method) as backward,
         Progress(steps) as progress,
     ):
+        if workers > (cores := _cores()):
+            progress.say(
+                f"train: workers is {workers}, cores are {cores}: more workers than cores only "
+                "wait for one another"
+            )
         for step in range(steps):
             if schedule is not None:
                 optimizer.lr = schedule(step)
@@ -139,6 +146,13 @@ def _check(model, optimizer, steps, batch, workers):
                 f"train: {workers} workers, but the optimizer has a parameter of shape {p.shape} "
                 "that is none of the model's; they share only the gradients of those"
             )
+
+
+def _cores():
+    """How many cores this process may use; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
 
 
 def _check_scaler(scaler, model, optimizer, clip):
