@@ -158,6 +158,26 @@ def test_mistakes_show_before_the_first_token(model, ids, n, options, error, mes
         stream(model, ids, n, **options)
 
 
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("temprature", "generate: unknown argument 'temprature'; write temperature="),
+        ("num_beam", "generate: unknown argument 'num_beam'; write num_beams="),
+        ("do_sample", "generate: unknown argument 'do_sample'; there are temperature, top_k, "),
+    ],
+)
+def test_an_option_that_there_is_not(model, name, message):
+    with pytest.raises(TypeError, match=message):
+        model.generate(PROMPT, 1, **{name: 1})
+
+
+def test_a_stream_refuses_in_its_own_name_and_knows_no_beams(model):
+    with pytest.raises(TypeError, match="stream: unknown argument 'temprature'; write temperature"):
+        model.stream(PROMPT, 1, temprature=1)
+    with pytest.raises(TypeError, match="stream: unknown argument 'num_beams'; there are temp"):
+        model.stream(PROMPT, 1, num_beams=2)
+
+
 # ---- stopping ------------------------------------------------------------------------------------
 
 
