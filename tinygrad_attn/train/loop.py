@@ -6,6 +6,7 @@ ran before it in this process. It is the same step in every process, too, which 
 workers need to share its rows.
 """
 
+import inspect
 import math
 import os
 from collections.abc import Callable
@@ -71,17 +72,19 @@ def train(
             too.
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
-    Raises: DataError for a negative number of steps, workers without a batch to share or started
-    by a worker, a loss that is no tensor or weighs no number, or to clip scaled gradients that
-    the optimizer lacks; DTypeError for a scaler that is none, or steps that are no whole number;
-    NonFiniteError where the loss is no longer a number, which it never becomes again unless the
-    step was skipped; WorkerError where another process failed.
+    Raises: DataError for a negative number of steps, workers without a batch to share or started by
+    a worker, a loss that takes a batch where there is none, that is no tensor, or weighs no number,
+    or to clip scaled gradients that the optimizer lacks; DTypeError for a scaler that is none, or
+    steps that are no whole number; NonFiniteError where the loss is no longer a number, which it
+    never becomes again unless the step was skipped; WorkerError where another process failed.
 
     To read a loss from a GPU is to wait for it, so there losses are read ten at a time, and before
     each report: the error names the step at which the loss was lost, but may come nine steps later.
     """
     scaler = GradScaler(enabled=False) if scaler is None else scaler
     _check(model, optimizer, steps, batch, workers)
+    if batch is None:
+        _check_loss_of_step(loss)
     _check_scaler(scaler, model, optimizer, clip)
     losses, unread, parameters = [], [], list(model.parameters())
     model.train()
@@ -146,6 +149,22 @@ def _check(model, optimizer, steps, batch, workers):
                 f"train: {workers} workers, but the optimizer has a parameter of shape {p.shape} "
                 "that is none of the model's; they share only the gradients of those"
             )
+
+
+def _check_loss_of_step(loss):
+    """Refuse a loss that wants more than the step number, where there is no batch to give it."""
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):  # what is written in C may not tell
+        return
+    try:
+        signature.bind(0)
+    except TypeError as error:
+        raise DataError(
+            f"train: batch= is missing: loss takes {signature}, and without a batch it is called "
+            "with the step number alone; give batch=, which returns the arrays of a step, or a "
+            "loss(step)"
+        ) from error
 
 
 def _cores():
