@@ -18,35 +18,42 @@ __all__ = ["Flags", "at_least", "run"]
 
 
 class Flags(argparse.ArgumentParser):
-    """The flags of every example, with this example's defaults; it may add its own."""
+    """The flags of every example, with this example's defaults; it may add its own.
 
-    def __init__(self, description: str, *, steps: int, batch_size: int, lr: float, quick: dict):
+    One that ``learns`` nothing takes those of training too, so that all examples can be started
+    alike, but does not list them: they change nothing.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        *,
+        steps: int,
+        batch_size: int,
+        lr: float,
+        quick: dict,
+        learns: bool = True,
+    ):
         super().__init__(description=description)
         self.quick = quick  # other defaults, under --quick
+
+        def add(flag, about, **options):
+            self.add_argument(flag, help=about if learns else argparse.SUPPRESS, **options)
+
         self.add_argument("--device", default="cpu", help='"cpu", "cuda" or "cuda:1" (cpu)')
-        self.add_argument("--seed", type=at_least(0), default=0, help="the same seed, the same run")
-        self.add_argument(
-            "--steps", type=at_least(0), default=steps, help=f"steps of training ({steps:,})"
-        )
-        self.add_argument(
+        add("--seed", "the same seed, the same run", type=at_least(0), default=0)
+        add("--steps", f"steps of training ({steps:,})", type=at_least(0), default=steps)
+        add(
             "--batch-size",
+            f"sequences in each step ({batch_size})",
             type=at_least(1),
             default=batch_size,
-            help=f"sequences in each step ({batch_size})",
         )
-        self.add_argument(
-            "--lr", type=positive, default=lr, help=f"the highest learning rate ({lr:g})"
-        )
-        self.add_argument(
-            "--workers",
-            type=at_least(1),
-            default=1,
-            help="processes that share each batch (1); no more than there are cores",
-        )
+        add("--lr", f"the highest learning rate ({lr:g})", type=positive, default=lr)
+        workers = "processes that share each batch (1); no more than there are cores"
+        add("--workers", workers, type=at_least(1), default=1)
         self.add_argument("--plot", metavar="FILE", help="save a picture here: .png, .pdf or .svg")
-        self.add_argument(
-            "--quick", action="store_true", help="a small run of seconds, to see it work"
-        )
+        add("--quick", "a small run of seconds, to see it work", action="store_true")
 
     def read(self, command_line: list[str]) -> argparse.Namespace:
         """The values of the flags, checked as far as all examples can; sets the seed."""

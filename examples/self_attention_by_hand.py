@@ -46,8 +46,9 @@ FRENCH = {
 
 def main(command_line):
     """Three scenes in print, and on request as a picture: what is given, then the three steps."""
-    about = "Self-attention by hand. Nothing is learned: only --device and --plot matter here."
-    args = Flags(about, steps=0, batch_size=1, lr=1.0, quick={}).read(command_line)
+    about = "Self-attention by hand. Nothing is learned: the flags of training change nothing."
+    flags = Flags(about, steps=0, batch_size=1, lr=1.0, quick={}, learns=False)
+    args = flags.read(command_line)
     english, french = list(ENGLISH), list(FRENCH)
     x = ta.tensor(list(ENGLISH.values()), device=args.device)
     z = ta.tensor(list(FRENCH.values()), device=args.device)

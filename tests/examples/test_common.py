@@ -27,7 +27,7 @@ NAMES = ["sort_digits", "char_gpt"]
         (["--lr", "nan"], "argument --lr: 'nan' is not a positive number"),
         (["--lr", "fast"], "argument --lr: 'fast' is not a positive number"),
         (["--plot", "missing/picture.png"], 'cannot write "missing/picture.png"'),
-        (["--plot", "picture.docx"], "does not end in a kind of picture"),
+        (["--plot", "picture.gif"], '"picture.gif" must end in one of .png, .pdf, .svg'),
         (["--colour"], "unrecognized arguments: --colour"),
         (["--steps"], "argument --steps: expected one argument"),
     ],

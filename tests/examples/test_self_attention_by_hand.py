@@ -122,13 +122,19 @@ def test_the_flags_of_all_examples_are_taken_and_change_nothing(example):
     assert example(NAME, *flags) == example(NAME)
 
 
+def test_help_lists_the_flags_that_matter_and_no_others(example):
+    code, out, _ = example(NAME, "--help")
+    assert code == 0
+    assert set(re.findall(r"--[a-z-]+", out)) == {"--help", "--device", "--plot"}
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
         (["--device", "tpu"], 'unknown device "tpu"'),
         (["--lr", "nan"], "argument --lr: 'nan' is not a positive number"),
         (["--plot", "missing/picture.png"], 'cannot write "missing/picture.png"'),
-        (["--plot", "picture.docx"], "does not end in a kind of picture"),
+        (["--plot", "picture.gif"], '"picture.gif" must end in one of .png, .pdf, .svg'),
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )

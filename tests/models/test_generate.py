@@ -139,7 +139,7 @@ def test_the_device_changes_nothing(model, device):
         ([[1, 2], []], 1, {}, ShapeError, r"\[\(2,\), \(0,\)\]; it must be"),
         ([], 1, {}, ShapeError, "a list of sequences, none of them empty"),
         ([1, 2], 1, {}, ShapeError, r"\[\(\), \(\)\]; it must be \(B, T\)"),
-        ([[1, 2], [0.5]], 1, {}, DTypeError, "prompt is float32; tokens are whole numbers"),
+        ([[1, 2], [0.5]], 1, {}, DTypeError, r"float32; tokens are whole numbers: \S+astype"),
         (ta.ones(1, 2), 1, {}, DTypeError, "prompt is float32"),
         (ta.tensor([[1, 7]]), 1, {}, IndexRangeError, r"token 7 at index \(0, 1\) .*0\.\.6"),
         ([[1, 2], [3, -1, 2]], 1, {}, IndexRangeError, r"token -1 at index \(1, 1\)"),
@@ -156,6 +156,26 @@ def test_the_device_changes_nothing(model, device):
 def test_mistakes_show_before_the_first_token(model, ids, n, options, error, message):
     with pytest.raises(error, match=message):
         stream(model, ids, n, **options)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("temprature", "generate: unknown argument 'temprature'; write temperature="),
+        ("num_beam", "generate: unknown argument 'num_beam'; write num_beams="),
+        ("do_sample", "generate: unknown argument 'do_sample'; there are temperature, top_k, "),
+    ],
+)
+def test_an_option_that_there_is_not(model, name, message):
+    with pytest.raises(TypeError, match=message):
+        model.generate(PROMPT, 1, **{name: 1})
+
+
+def test_a_stream_refuses_in_its_own_name_and_knows_no_beams(model):
+    with pytest.raises(TypeError, match="stream: unknown argument 'temprature'; write temperature"):
+        model.stream(PROMPT, 1, temprature=1)
+    with pytest.raises(TypeError, match="stream: unknown argument 'num_beams'; there are temp"):
+        model.stream(PROMPT, 1, num_beams=2)
 
 
 # ---- stopping ------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def test_sizes_that_cannot_be(changes, error, message):
         (np.zeros((2, 0), int), ShapeError, r"ids is \(2, 0\)"),
         ([[0, 11]], IndexRangeError, r"11 at index \(0, 1\) is outside 0\.\.10"),
         ([[-1, 3]], IndexRangeError, r"-1 at index \(0, 0\) is outside 0\.\.10"),
-        ([[0.5, 1.0]], DTypeError, "must be integers"),
+        ([[0.5, 1.0]], DTypeError, r"must be integers: ids\.astype\(\"int64\"\)"),
     ],
 )
 def test_ids_that_it_cannot_read(ids, error, message):

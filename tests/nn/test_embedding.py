@@ -53,8 +53,9 @@ def test_ids_outside_the_table_are_named():
         layer(ta.tensor([[0, 5]]))
     with pytest.raises(IndexRangeError, match="id -1"):
         layer(ta.tensor(-1))
-    with pytest.raises(DTypeError, match="ids are float32"):
+    with pytest.raises(DTypeError, match=r"ids are float32; they must be integers: ids\.astype"):
         layer(ta.ones(2))
+    assert layer(ta.ones(2).astype("int64")).shape == (2, 3)
 
 
 @pytest.mark.parametrize("padding", [3, -4])

@@ -1,6 +1,8 @@
 """The loop: each step does what it says, in order, and stops where going on makes no sense."""
 
 import math
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -190,3 +192,31 @@ def test_a_loss_of_the_step_alone_that_is_no_tensor():
     model = Point(0.0)
     with pytest.raises(DataError, match="loss returned a float"):
         train(model, SGD(model.parameters(), lr=0.1), lambda step: 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        (lambda model, x, y: (model(x) - y).sum(), "(model, x, y)"),
+        (lambda model, *, x: model(x).sum(), "(model, *, x)"),
+        (ta.mse_loss, "(prediction, target, "),
+    ],
+)
+def test_a_loss_of_a_batch_without_a_batch(loss, named):
+    model = Point(0.0).eval()
+    told = f"train: batch= is missing: loss takes {re.escape(named)}.*, and without a batch it is"
+    with pytest.raises(DataError, match=told):
+        train(model, SGD(model.parameters(), lr=0.1), loss, 1)
+    assert not model.training  # nothing has begun
+
+
+def test_a_loss_of_the_step_may_take_more():
+    model = Point(0.0)
+    optimizer = SGD(model.parameters(), lr=0.0)
+    for loss in (
+        lambda step, power=2: (model.at - 3.0).sum() ** power,
+        lambda *given: quadratic(model)(*given),
+        partial(lambda power, step: (model.at - 3.0).sum() ** power, 2),
+        [quadratic(model)(0)].__getitem__,  # of which Python may not know what it takes
+    ):
+        assert train(model, optimizer, loss, 1) == [9.0]

@@ -196,7 +196,7 @@ def test_workers_do_not_outlive_rank_0(program, method, workers):
     run.kill()
     _, errors = run.communicate(timeout=120)
     wait_until_gone(ranks)
-    assert errors == ""
+    assert [line for line in errors.splitlines() if "more workers than cores" not in line] == []
     assert not [name for name in os.listdir("/dev/shm") if f"-{run.pid}-" in name]
 
 

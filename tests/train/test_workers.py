@@ -1,6 +1,7 @@
 """train(workers=N): what one process would compute, to the same bits at every run."""
 
 import multiprocessing
+import os
 import pickle
 import random
 import time
@@ -15,7 +16,7 @@ from tinygrad_attn.backend.cpu.blas import blas_threads
 from tinygrad_attn.core.graph import owner
 from tinygrad_attn.errors import DataError, DeviceError, NonFiniteError, ShapeError, WorkerError
 from tinygrad_attn.optim import SGD, AdamW
-from tinygrad_attn.train import train
+from tinygrad_attn.train import loop, train
 
 METHODS = [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()]
 FORK = METHODS[0]
@@ -347,6 +348,26 @@ def test_no_steps_change_nothing():
     options = {"batch": partial(batch, 4), "workers": 2}
     assert train(model, SGD(model.parameters(), lr=1.0), loss, 0, **options) == []
     assert weights(model).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(("cores", "said"), [(1, 1), (2, 0), (3, 0)])
+def test_more_workers_than_cores_are_told_so_once(cores, said, monkeypatch, capfd):
+    monkeypatch.setattr(loop, "_cores", lambda: cores)
+    losses, *_ = run(2)
+    assert len(losses) == 6
+    notice = "train: workers is 2, cores are 1: more workers than cores only wait for one another"
+    assert capfd.readouterr().err.splitlines().count(notice) == said
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux")
+def test_cores_are_those_that_this_process_may_use():
+    may = os.sched_getaffinity(0)
+    assert loop._cores() == len(may)
+    os.sched_setaffinity(0, {min(may)})
+    try:
+        assert loop._cores() == 1
+    finally:
+        os.sched_setaffinity(0, may)
 
 
 # ---- mistakes ------------------------------------------------------------------------------------

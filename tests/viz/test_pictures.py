@@ -50,6 +50,13 @@ def test_the_loss_and_its_levels_are_drawn():
     assert "guess" in [text.get_text() for text in figure.axes[0].texts]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 20, 2000])
+def test_the_ticks_of_the_loss_are_whole_steps(count):
+    ticks = loss_picture([1.0] * count).axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, ticks.round())
+    assert len(ticks) > 1
+
+
 def test_the_running_mean_of_a_straight_line_is_that_line():
     straight = np.linspace(4.0, 1.0, 200)
     raw, smooth = loss_picture(straight).axes[0].lines[:2]
@@ -73,8 +80,10 @@ def test_pictures_are_saved_in_the_format_of_their_suffix(tmp_path, suffix):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("picture.docx", r"does not end in a kind"),
-        ("picture", "does not end"),
+        ("picture.gif", r'"\S+picture.gif" must end in one of \.png, \.pdf, \.svg'),
+        ("picture.pgf", "must end in"),  # matplotlib knows it, and asks for LaTeX when it writes it
+        ("picture.raw", "must end in"),
+        ("picture", "must end in"),
         ("no/p.png", "cannot write"),
     ],
 )

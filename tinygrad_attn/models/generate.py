@@ -5,7 +5,9 @@ number a token (``sampling``), or by looking for the most probable text (``beam`
 writes the same text on every device, with a cache or without.
 """
 
+import inspect
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from ..backend import get_backend
 from ..core import Tensor
@@ -53,6 +55,7 @@ def generate(
             "generate: length_penalty is given without num_beams; only a search weighs whole texts"
         )
     else:
+        _refuse_others("generate", options, stream, generate)
         columns = [token.reshape(-1, 1) for token in stream(model, ids, n, **options)]
         written = concatenate(columns, axis=1) if columns else None
     if not isinstance(ids, (list, tuple)):
@@ -82,6 +85,7 @@ def stream(
     generator: Generator | None = None,
     cache: bool = True,
     keep: int | None = None,
+    **foreign,
 ) -> Iterator[Tensor]:
     """The ``n`` tokens that the model writes after ``ids``, each as soon as it is chosen.
 
@@ -108,13 +112,26 @@ def stream(
     Shapes: ids (B, T) → up to n times (B,): less than n where all have stopped before.
     Raises, before any work: ShapeError where the tokens will not fit into the context, a prompt is
     empty, or an option is outside its domain; IndexRangeError for a token outside the vocabulary;
-    DTypeError for an option of the wrong type. Later NonFiniteError where the model answers NaN.
+    DTypeError for an option of the wrong type; TypeError for one that there is not. Later
+    NonFiniteError where the model answers NaN.
     """
+    _refuse_others("stream", foreign, stream)
     rule = Rule(temperature, top_k, top_p, min_p, repetition_penalty)
     texts = Texts(model, ids)
     stops = Stops(stop, pad, model)
     chance = _chance(seed, generator, len(texts.ids))
     return _write(texts.begin(n, cache=cache, keep=keep), n, rule, stops, chance)
+
+
+def _refuse_others(where, options, *functions):
+    """Raise TypeError for the first of ``options`` that none of the functions has by name."""
+    signatures = [inspect.signature(function).parameters.values() for function in functions]
+    known = [p.name for parameters in signatures for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"write {near[0]}=" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{where}: unknown argument {name!r}; {hint}")
 
 
 def _write(texts, n, rule, stops, chance):

@@ -172,7 +172,10 @@ def _padded(rows):
     """Rows of whole numbers, of any lengths, as one array (B, longest) on the host, and these."""
     for row in [rows] if isinstance(rows, Tensor) else rows:
         if row.dtype.kind not in "iu":
-            raise DTypeError(f"generate: the prompt is {row.dtype}; tokens are whole numbers")
+            raise DTypeError(
+                f"generate: the prompt is {row.dtype}; tokens are whole numbers: "
+                'prompt.astype("int64")'
+            )
     if isinstance(rows, Tensor):
         batch, length = rows.shape
         ids = backend_of(rows.data).to_host(rows.data).astype(dtypes.int64)

@@ -6,7 +6,9 @@ ran before it in this process. It is the same step in every process, too, which 
 workers need to share its rows.
 """
 
+import inspect
 import math
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -57,7 +59,8 @@ def train(
         batch: step number → the arrays of that step's batch, rows along their first axis.
         workers: how many processes share the rows of each batch, this one included. The mean over
             the batch weighs each one's loss by its number of rows; where rows count differently,
-            as when some positions are ignored, ``loss`` returns (mean, what it weighs).
+            as when some positions are ignored, ``loss`` returns (mean, what it weighs). More than
+            there are cores is slow, and said once.
         start_method: how the others are started; see ``Local``.
         schedule: step number → learning rate; the optimizer's own without it.
         clip: the largest norm that all gradients together may have.
@@ -69,17 +72,19 @@ def train(
             too.
         report: (steps done, losses so far) → a line to print, such as a validation loss.
 
-    Raises: DataError for a negative number of steps, workers without a batch to share or started
-    by a worker, a loss that is no tensor or weighs no number, or to clip scaled gradients that
-    the optimizer lacks; DTypeError for a scaler that is none, or steps that are no whole number;
-    NonFiniteError where the loss is no longer a number, which it never becomes again unless the
-    step was skipped; WorkerError where another process failed.
+    Raises: DataError for a negative number of steps, workers without a batch to share or started by
+    a worker, a loss that takes a batch where there is none, that is no tensor, or weighs no number,
+    or to clip scaled gradients that the optimizer lacks; DTypeError for a scaler that is none, or
+    steps that are no whole number; NonFiniteError where the loss is no longer a number, which it
+    never becomes again unless the step was skipped; WorkerError where another process failed.
 
     To read a loss from a GPU is to wait for it, so there losses are read ten at a time, and before
     each report: the error names the step at which the loss was lost, but may come nine steps later.
     """
     scaler = GradScaler(enabled=False) if scaler is None else scaler
     _check(model, optimizer, steps, batch, workers)
+    if batch is None:
+        _check_loss_of_step(loss)
     _check_scaler(scaler, model, optimizer, clip)
     losses, unread, parameters = [], [], list(model.parameters())
     model.train()
@@ -87,6 +92,11 @@ def train(
         _gradients(model, loss, batch, scaler, steps, workers, start_method) as backward,
         Progress(steps) as progress,
     ):
+        if workers > (cores := _cores()):
+            progress.say(
+                f"train: workers is {workers}, cores are {cores}: more workers than cores only "
+                "wait for one another"
+            )
         for step in range(steps):
             if schedule is not None:
                 optimizer.lr = schedule(step)
@@ -139,6 +149,29 @@ def _check(model, optimizer, steps, batch, workers):
                 f"train: {workers} workers, but the optimizer has a parameter of shape {p.shape} "
                 "that is none of the model's; they share only the gradients of those"
             )
+
+
+def _check_loss_of_step(loss):
+    """Refuse a loss that wants more than the step number, where there is no batch to give it."""
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):  # what is written in C may not tell
+        return
+    try:
+        signature.bind(0)
+    except TypeError as error:
+        raise DataError(
+            f"train: batch= is missing: loss takes {signature}, and without a batch it is called "
+            "with the step number alone; give batch=, which returns the arrays of a step, or a "
+            "loss(step)"
+        ) from error
+
+
+def _cores():
+    """How many cores this process may use; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
 
 
 def _check_scaler(scaler, model, optimizer, clip):

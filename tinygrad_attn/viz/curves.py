@@ -60,6 +60,7 @@ def _draw(losses, validation, levels, unit, title):
     axes.set_xlabel("steps")
     axes.set_ylabel(unit)
     axes.set_xlim(0, len(losses) * 1.01)
+    axes.locator_params(axis="x", integer=True)  # there is no half step
     axes.legend(loc="center right", bbox_to_anchor=(1, 0.38), frameon=False)
     if title:
         axes.set_title(title)

@@ -9,6 +9,10 @@ __all__ = ["INK", "PALE", "PAPER", "STYLE", "check_picture", "new_figure", "save
 
 INK, PALE, PAPER = "#22303c", "#8a97a3", "#ffffff"
 
+# Every matplotlib writes these by itself. What else it knows differs from version to version, and
+# may want LaTeX, which shows only when it writes: after the training.
+KINDS = (".png", ".pdf", ".svg")
+
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so pictures look alike everywhere
     "font.size": 9,
@@ -36,17 +40,12 @@ def new_figure(width: float, height: float):
 def check_picture(path: str | Path) -> None:
     """Find out before the work whether ``save_picture`` will be able to write ``path``.
 
-    Raises: DataError without matplotlib, for a suffix that names no kind of picture, or an
+    Raises: DataError for another suffix than .png, .pdf and .svg, without matplotlib, or for an
     unwritable place.
     """
+    if Path(path).suffix.lower() not in KINDS:
+        raise DataError(f'picture: "{path}" must end in one of {", ".join(KINDS)}')
     _matplotlib()
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
-    if Path(path).suffix[1:].lower() not in kinds:
-        raise DataError(
-            f'picture: "{path}" does not end in a kind of picture; known are .{", .".join(kinds)}'
-        )
     check_writable(path)
 
 

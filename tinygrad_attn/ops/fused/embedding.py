@@ -32,7 +32,9 @@ def embedding(ids, weight):
     """
     ids, weight = as_tensor(ids, weight, where="embedding"), as_tensor(weight, where="embedding")
     if ids.dtype.kind not in "iu":
-        raise DTypeError(f"embedding: ids are {ids.dtype}; they must be integers")
+        raise DTypeError(
+            f'embedding: ids are {ids.dtype}; they must be integers: ids.astype("int64")'
+        )
     if weight.ndim != 2 or not dtypes.is_float(weight.dtype):
         raise ShapeError(
             f"embedding: weight is {tuple(weight.shape)} {weight.dtype}; "
