@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -46,6 +47,8 @@ def test_blas_has_one_thread_meanwhile(three):
     assert thread_count() == 3
     assert share(lambda part: blas_threads(), range(5)) == [1] * 5
     assert share(lambda part: blas_threads(), [0]) == [1]
+    with threads._turn:  # another one shares, or forks: OpenBLAS's threads would not survive that
+        assert share(lambda part: blas_threads(), range(5)) == [1] * 5
     assert thread_count() == 3
 
 
@@ -74,6 +77,32 @@ def test_an_error_in_any_block_is_raised_when_all_have_stopped(three, bad):
     assert running == []
     assert thread_count() == 3
     assert share(abs, [-1, -2, -3]) == [1, 2, 3]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
+def test_an_interrupt_is_raised_when_all_have_stopped(three):
+    meeting, stopped = threading.Barrier(2), []
+
+    def compute(part):
+        meeting.wait(timeout=60)
+        if threading.current_thread() is not threading.main_thread():  # which has nothing left
+            time.sleep(0.05)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.1)
+            stopped.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        share(compute, range(2))
+    assert len(stopped) == 1
+    assert thread_count() == 3
+
+
+def test_few_parts_take_of_the_same_threads(three):
+    before = set(threading.enumerate())
+    with on_threads(6):
+        for count in range(2, 10):
+            share(time.sleep, [0.01] * count)
+    assert len(set(threading.enumerate()) - before) <= 5
 
 
 def test_two_callers_at_once(three):

@@ -8,11 +8,12 @@ Reference: "Runtime variables" and <cblas.h> in OpenBLAS's manual.
 """
 
 import ctypes
+import os
 import sys
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _NAMES = [  # OpenBLAS as built for NumPy's wheels, then as others build it
 ]
 
 _lock = Lock()
-_inside, _before = 0, None  # how many contexts are open, and the number before the first
+_inside, _before = [], None  # the threads of all open contexts, and the number before the first
 
 
 def blas_threads():
@@ -41,8 +42,8 @@ def single_threaded_blas():
 
     Several threads may be inside at once: the first one in remembers, the last one out restores.
     """
-    global _inside, _before
-    controls = _controls()
+    global _before
+    controls, thread = _controls(), get_ident()
     if controls is None:
         yield
         return
@@ -50,13 +51,13 @@ def single_threaded_blas():
     with _lock:
         if not _inside:
             _before = get()
-        _inside += 1
-        put(1)
+        _inside.append(thread)
     try:
+        put(1)  # where Ctrl-C may come too
         yield
     finally:
         with _lock:
-            _inside -= 1
+            _inside.remove(thread)
             if not _inside:
                 put(_before)
 
@@ -66,7 +67,7 @@ def _controls():
     """OpenBLAS's functions to get and to set the number, or None if it is not there."""
     for path in _libraries():
         try:
-            library = ctypes.CDLL(str(path))
+            library = ctypes.PyDLL(str(path))  # a CDLL's would let another thread go on meanwhile
         except OSError:
             continue
         for name in _NAMES:
@@ -85,3 +86,19 @@ def _libraries():
     extension = sys.modules.get("numpy._core._multiarray_umath")
     found = [extension.__file__] if extension is not None else []
     return [*found, *Path(np.__file__).parents[1].glob("numpy.libs/*openblas*")]
+
+
+def _leave_the_others():
+    """Of a process that was copied only the thread that did it goes on."""
+    others = [thread for thread in _inside if thread != get_ident()]
+    for thread in others:
+        _inside.remove(thread)
+    if others and not _inside:
+        _controls()[1](_before)
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_leave_the_others
+    )

@@ -36,17 +36,17 @@ def thread_count():
 def share(compute, parts):
     """[compute(part) for part in parts], on several threads where there are."""
     count = thread_count()
-    if count == 1 or not _turn.acquire(blocking=False):
+    if count == 1:
         return [compute(part) for part in parts]
-    try:
-        with single_threaded_blas():
-            return _share(compute, parts, min(count, len(parts)))
-    finally:
-        _turn.release()
+    with single_threaded_blas():  # alone too: BLAS hangs if its threads are busy at a fork
+        if _turn.locked():
+            return [compute(part) for part in parts]
+        with _turn:  # acquire() would not give it back if Ctrl-C came just then
+            return _share(compute, parts, count)
 
 
 def _share(compute, parts, count):
-    """The same on ``count`` threads, of which this is one."""
+    """The same on ``count`` threads or fewer, of which this is one."""
     results, left = [None] * len(parts), deque(range(len(parts)))
 
     def work():
@@ -59,14 +59,23 @@ def _share(compute, parts, count):
     others = []
     try:
         with suppress(RuntimeError):  # the interpreter is about to end, and starts no more threads
-            for _ in range(count - 1):
+            for _ in range(min(count, len(parts)) - 1):
                 others.append(_pool(count - 1).submit(copy_context().run, work))
         work()
     finally:
-        errors = [other.exception() for other in others if not other.cancel()]
+        errors = _errors(others)
     for error in filter(None, errors):
         raise error
     return results
+
+
+def _errors(others):
+    """What each of them raised, or None, when all have stopped: Ctrl-C comes out no sooner."""
+    try:
+        return [other.exception() for other in others if not other.cancel()]
+    except KeyboardInterrupt:
+        _errors(others)
+        raise
 
 
 def _next(numbers):
