@@ -35,6 +35,8 @@ another, so it should have more to do in each.
 
 _WORTH_SHARING = 2**23  # multiplications of a product that a thread of its own pays for
 
+_PANEL = 16  # rows or columns that OpenBLAS takes together
+
 _LONG = 2048  # from this length on a row is summed by halves: a running sum would round too often
 
 
@@ -64,22 +66,32 @@ def _slices(size, step):
 
 
 def product(a, b):
-    """a·b of two matrices, or of two stacks of them, each thread computing a part.
+    """a·b of two matrices, or of two stacks of them, each thread computing some rows, or columns.
 
     OpenBLAS would share it too, but its threads spin when they are done, for a tenth of a second,
     on the cores that the threads of the next kernel need.
     """
-    if thread_count() == 1:
+    threads = thread_count()
+    if threads == 1:
         return np.matmul(a, b)
+    if a.ndim > 2 and len(a) == 1:
+        return product(a[0], b[0])[None]
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.result_type(a, b))
-    count = min(thread_count(), max(y.size * a.shape[-1] // _WORTH_SHARING, 1))
-    step = max(-(-len(a) // count), 1)
+    count = min(threads, max(y.size * a.shape[-1] // _WORTH_SHARING, 1))
     if a.ndim > 2:
-        share(lambda part: np.matmul(a[part], b[part], out=y[part]), _slices(len(a), step))
+        share(lambda i: np.matmul(a[i], b[i], out=y[i]), _slices(len(a), _share_of(len(a), count)))
+    elif len(a) < _PANEL * count:
+        columns = _slices(b.shape[1], _share_of(b.shape[1], count, _PANEL))
+        share(lambda part: np.matmul(a, b[:, part], out=y[:, part]), columns)
     else:
-        step = -(-step // 16) * 16  # whole panels of those that OpenBLAS cuts a matrix into
-        share(lambda part: np.matmul(a[part], b, out=y[part]), _slices(len(a), step))
+        rows = _slices(len(a), _share_of(len(a), count, _PANEL))
+        share(lambda part: np.matmul(a[part], b, out=y[part]), rows)
     return y
+
+
+def _share_of(size, count, unit=1):
+    """How much of ``size`` each of ``count`` threads takes, in whole units."""
+    return max(-(-size // (count * unit)), 1) * unit
 
 
 def stretched(row, blocks, width):
