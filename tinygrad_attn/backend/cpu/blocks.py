@@ -60,8 +60,6 @@ def _block():
 
 
 def _slices(size, step):
-    if 0 < size <= step:
-        return [slice(0, size)]
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 

@@ -34,7 +34,7 @@ class Scores:
     """q·kᵀ·scale + bias, to be computed block by block."""
 
     def __init__(self, q, k, v, bias, mask, reach, scale, drop):
-        self.reach, self.scale, self.drop, self.ndim = reach, scale, drop, q.ndim
+        self.reach, self.scale, self.drop = reach, scale, drop
         self.key_heads = k.shape[-3]
         self.given = [self.by_head(x) for x in (q, k, v)]
         found = zip(*map(_finite, self.given))  # the bad rest spoils open pairs, and only those
@@ -54,8 +54,9 @@ class Scores:
     def groups(self):
         """[(heads of some sequences, how their queries are cut)], in blocks of about BLOCK scores.
 
-        There is at least one group for each thread. Of the same heads the last queries come first:
-        under causality they reach most keys.
+        Where several threads share the groups, blocks are smaller, down to LEAST, so that there may
+        be one for each. Of the same heads the last queries come first: under causality they reach
+        most keys.
         """
         count, heads, group, queries, keys = self.shape
         size = min(BLOCK, max(self.size // thread_count(), LEAST))
