@@ -20,12 +20,12 @@ attend = ta.scaled_dot_product_attention
 KERNEL = sys.modules["tinygrad_attn.backend.cpu.attention"]  # the package has the function there
 TOLERANCE = {"float16": 2e-3, "float32": 2e-5, "float64": 1e-12}
 
-SWITCHES = (scores, "BLOCK"), (scores, "ROWS"), (scores, "BOUND"), (KERNEL, "KEPT")
-WAYS = {  # name -> threads, then elements of a block, its queries, the bound, what is kept
-    "a row at a time, all guarded": (1, 7, 1, 0, 0),
-    "ragged, some guarded": (1, 64, 3, 2, 2),
-    "ragged, all kept": (1, 300, 5, 30, 1000),
-    "ragged, on three threads": (3, 64, 3, 2, 2),
+SWITCHES = (scores, "BLOCK"), (scores, "ROWS"), (scores, "SUMS"), (KERNEL, "KEPT")
+WAYS = {  # name -> threads, then elements of a block, its queries, the usual sums, what is kept
+    "a row at a time, all guarded": (1, 7, 1, (1, 1), 0),
+    "ragged, some guarded": (1, 64, 3, (0.1, 10), 2),
+    "ragged, all kept": (1, 300, 5, (1e-13, 1e13), 1000),
+    "ragged, on three threads": (3, 64, 3, (0.1, 10), 2),
     "as it is": (1, *(getattr(place, name) for place, name in SWITCHES)),
 }
 

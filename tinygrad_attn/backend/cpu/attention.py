@@ -30,7 +30,7 @@ import numpy as np
 
 from .blas import single_threaded_blas
 from .reach import Reach
-from .scores import Scores
+from .scores import Scores, is_finite
 from .threads import share
 
 __all__ = ["attention"]
@@ -65,8 +65,7 @@ def attention(
         return NotImplemented
     bits = f"i{q.itemsize}"
     reach = Reach(q_positions, k_positions, causal, window, q.shape[-2], k.shape[-2], bits)
-    with single_threaded_blas():
-        scores = Scores(q, k, v, bias, mask, reach, scale, drop)
+    scores = Scores(q, k, v, bias, mask, reach, scale, drop)
     y = _like(q, (*q.shape[:-1], v.shape[-1]))
     to = scores.by_head(y)
     is_short = scores.size <= KEPT * q.size
@@ -77,13 +76,17 @@ def attention(
         return kept if any(needs) else None
 
     kept = share(forward, groups)
+    with single_threaded_blas():
+        is_clean = is_finite(y)
+    if not is_clean and scores.are_spoilt:  # a closed value spoils rows too, so once again
+        kept = share(forward, groups)
     likes = (q, k, v, bias)
 
     def backward(g, into=None):
         places = [_like(x, x.shape) if need else None for x, need in zip(likes, needs)]
         if into is not None and q.ndim <= 4:  # beyond that, what is by head is no view
             places[:3] = into
-        return _backward(scores, places, g, y, list(zip(groups, kept)), needs)
+        return _backward(scores, places, g, y, list(zip(groups, kept)))
 
     return y, backward
 
@@ -95,11 +98,10 @@ def _mix(scores, block, is_short, to):
     and 1/Σ eˢ.
     """
     (e, total, steep), keep = block.exponentials(), block.kept()
-    total[total == 0] = math.inf  # a query that may attend nothing
     inverse = 1 / total
     if is_short:
         e *= inverse
-        if not math.isfinite(inverse.sum()):
+        if steep is not None:
             e[~block.open_pairs()] = 0  # which 0·NaN is not
     thinned, v = e if keep is None else e * keep, scores.v[block.keys]
     mixed = np.matmul(thinned, v, out=to)
@@ -114,21 +116,18 @@ def _mix(scores, block, is_short, to):
     return (e, keep, None, None) if is_short else (None, None, steep, inverse)
 
 
-def _backward(scores, grads, g, y, parts, needs):
+def _backward(scores, grads, g, y, parts):
     """The gradients of q, k, v and bias, written where they shall be, and None for the sinks."""
     by_head = [None if x is None else scores.by_head(x) for x in grads[:3]]
-    g, y = scores.by_head(g), scores.by_head(y)
-    if needs[3]:
-        grads[3][...] = 0
-    with single_threaded_blas():
-        is_tame = _is_tame(scores, g, y)
+    g, y, gbias = scores.by_head(g), scores.by_head(y), grads[3]
 
     def backward(part):
         group, kept = part
         for block, saved in zip(scores.blocks(group), kept):
-            _mix_back(scores, block, saved, (*by_head, grads[3]), g, y, is_tame)
+            _mix_back(scores, block, saved, (*by_head, gbias), g, y)
 
-    if needs[3]:  # several heads may add to the same place
+    if gbias is not None:  # several heads may add to the same place
+        gbias[...] = 0
         for part in parts:
             backward(part)
     else:
@@ -139,7 +138,7 @@ def _backward(scores, grads, g, y, parts, needs):
     return (*grads, None)
 
 
-def _mix_back(scores, block, saved, grads, g, y, is_tame):
+def _mix_back(scores, block, saved, grads, g, y):
     """Add what a block contributes to the gradients of q, k, v and bias."""
     gq, gk, gv, gbias = grads
     part = g[block.queries]
@@ -147,7 +146,7 @@ def _mix_back(scores, block, saved, grads, g, y, is_tame):
     if e is None:
         e, keep = block.exponentials_of(steep), block.kept()
         part = _divided(part, inverse, e)
-    along = np.vecdot(part, y[block.queries])[..., None]
+    along = np.einsum("...e,...e->...", part, y[block.queries])[..., None]
     if keep is not None:
         part = part * e.dtype.type(scores.drop.upscale)
     if gv is not None:
@@ -157,7 +156,7 @@ def _mix_back(scores, block, saved, grads, g, y, is_tame):
         gs *= keep
     gs -= along * g.dtype.type(scores.slope)
     gs *= e
-    if not is_tame:
+    if not is_finite(gs):
         gs[e == 0] = 0  # of a closed pair, whatever overflow or NaN its query or value brought
     if gbias is not None:
         block.add_to(gbias, gs)
@@ -165,22 +164,6 @@ def _mix_back(scores, block, saved, grads, g, y, is_tame):
         np.matmul(gs, block.k, out=gq[block.queries])
     if gk is not None:
         block.add_product(gk, gs, block.q)
-
-
-def _is_tame(scores, g, y):
-    """Whether no g'·v and no g'∘y can overflow, or be NaN: (g'·v)² ≤ Σ g'²·Σ v².
-
-    g' is at most LARGEST_INVERSE times g, and what dropout keeps is larger too.
-    """
-    upscale = LARGEST_INVERSE * (1 if scores.drop is None else scores.drop.upscale)
-    sizes = [_sum_of_squares(x) for x in (g, scores.v, y)]
-    return math.isfinite(sizes[0] * upscale**2 * (sizes[1] + sizes[2]))
-
-
-def _sum_of_squares(x):
-    """Σ x² as a number of Python's; x is read in the order in which it lies in memory."""
-    flat = x.ravel(order="K")
-    return float(flat @ flat)
 
 
 def _divided(g, inverse, e):

@@ -1,8 +1,8 @@
-"""cross_entropy on the CPU: rows in blocks, so that no matrix of probabilities is ever made.
+"""cross_entropy on the CPU: rows in blocks, so that no large matrix of probabilities is ever made.
 
 Of each row two numbers are kept, its maximum m and ln Σ exp(x − m); as one number, their sum, they
 would lose the digits that matter where logits are large. The way back works the probabilities out
-again, block by block, straight into the gradient.
+again, block by block, straight into the gradient. Of few logits, exp(x − m) is kept instead.
 """
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from .blocks import for_row_blocks, sum_rows
 
 __all__ = ["surprise"]
+
+KEPT = 2**18  # logits at most whose exponentials are kept: a megabyte of float32
 
 
 def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
@@ -29,7 +31,8 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
         shares = np.ones(logits.shape[1], logits.dtype) if share is None else share
         spread = kept * logits.dtype.type(smoothing / logits.shape[1])
         slope = at_target + spread * shares.sum()
-    top, log_sum, distance = _statistics(logits, shares)
+    e = np.empty_like(logits, order="C") if logits.size <= KEPT else None
+    top, log_sum, distance = _statistics(logits, shares, e)
     loss = at_target * (log_sum - (logits[places] - top))
     if smoothing:
         loss += spread * (log_sum * shares.sum() - distance)
@@ -39,7 +42,8 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     def backward(g):
         g = np.broadcast_to(g / total, slope.shape)
         to_all = None if spread is None else g * spread
-        gx = _gradient(logits, top, log_sum, g * slope, to_all, 1 if share is None else share)
+        rows = top, log_sum, g * slope
+        gx = _gradient(logits, e, rows, to_all, 1 if share is None else share)
         gx[places] -= g * at_target
         gx[~kept] = 0
         return (gx,)
@@ -47,15 +51,18 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     return (loss if reduction == "none" else loss.sum() / total), backward
 
 
-def _statistics(logits, shares):
-    """(the maximum m of each row, ln Σ exp(x − m), Σ shares·(x − m) if there are shares)."""
+def _statistics(logits, shares, kept):
+    """(the maximum m of each row, ln Σ exp(x − m), Σ shares·(x − m) if there are shares).
+
+    Where exp(x − m) is to be ``kept``, it is written there.
+    """
     top, log_sum = np.empty((2, len(logits)), logits.dtype)
     distance = None if shares is None else np.empty_like(top)  # not kept for the way back
 
     def compute(part):
         x = logits[part]
         np.max(x, axis=1, out=top[part])
-        e = np.subtract(x, top[part, None])
+        e = np.subtract(x, top[part, None], out=None if kept is None else kept[part])
         if shares is not None:
             np.matmul(e, shares, out=distance[part])
         np.exp(e, out=e)
@@ -65,15 +72,18 @@ def _statistics(logits, shares):
     return top, log_sum, distance
 
 
-def _gradient(logits, top, log_sum, slope, spread, share):
+def _gradient(logits, kept, rows, spread, share):
     """slope·softmax(logits) − spread·share; slope and spread have a number for each row."""
     gx = np.empty_like(logits, order="C")
+    top, log_sum, slope = rows
     slope = slope * np.exp(-log_sum)  # Σ exp(x − m) is within 1..V, so nothing is lost in that
 
     def compute(part):
-        to = np.subtract(logits[part], top[part, None], out=gx[part])
-        np.exp(to, out=to)
-        to *= slope[part, None]
+        to = gx[part]
+        if kept is None:
+            np.subtract(logits[part], top[part, None], out=to)
+            np.exp(to, out=to)
+        np.multiply(to if kept is None else kept[part], slope[part, None], out=to)
         if spread is not None:
             to -= spread[part, None] * share
 

@@ -119,8 +119,8 @@ def _backward(g, x, mean, scale, spread, is_centred, odd, to):
         more = ~np.isfinite(c[:, 0]) if odd is None else odd | ~np.isfinite(c[:, 0])
         if odd is None or more.sum() > odd.sum():
             return _backward(g, x, mean, scale, spread, is_centred, more, to)
-    by_mean, total = _columns(scale * mean, 1).T @ g
-    sums = np.array([scale[:, 0] @ product - by_mean, total])
+    by_mean = (scale * mean)[:, 0] @ g
+    sums = np.array([scale[:, 0] @ product - by_mean, sum_columns(g)])
     if to is not None:
         np.multiply(g, _outer(scale, 0, spread, out=to), out=to)
         c *= scale * scale

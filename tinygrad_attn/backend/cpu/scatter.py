@@ -24,9 +24,11 @@ def add_at(target, index, values):
         return
     values = np.broadcast_to(values, (*ids.shape, *target.shape[1:]))
     ids = ids.reshape(-1)
+    if len(target) <= 2**16:  # NumPy sorts 16 bits by their digits, 3 to 8 times faster
+        ids = ids.astype(np.uint16)
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    values = values.reshape(ids.size, -1)[order]
+    values = values.reshape(ids.size, -1).take(order, axis=0)
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     sums = _sums(values, starts)
     target[ids[starts]] += sums.reshape(len(starts), *target.shape[1:])

@@ -22,12 +22,12 @@ import numpy as np
 from .blocks import sum_rows
 from .threads import thread_count
 
-__all__ = ["Block", "Heads", "Scores"]
+__all__ = ["Block", "Heads", "Scores", "is_finite"]
 
 BLOCK = 131072  # scores of a block: there are one or two arrays of them, so it may be large
 LEAST = 32768  # of a block that is made smaller for there to be one for each thread
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
-BOUND = 30  # of ln Σ eˢ, within which no maximum needs to be subtracted
+SUMS = math.exp(-30), math.exp(30)  # of Σ eˢ, within which no maximum needs to be subtracted
 
 
 class Scores:
@@ -36,9 +36,8 @@ class Scores:
     def __init__(self, q, k, v, bias, mask, reach, scale, drop):
         self.reach, self.scale, self.drop = reach, scale, drop
         self.key_heads = k.shape[-3]
-        self.given = [self.by_head(x) for x in (q, k, v)]
-        found = zip(*map(_finite, self.given))  # the bad rest spoils open pairs, and only those
-        (self.q, self.k, self.v), self.bad = found
+        self.given = self.q, self.k, self.v = [self.by_head(x) for x in (q, k, v)]
+        self.bad = None, None, None  # as far as anyone knows who has not looked
         self.slope = scale if bias is None else 1  # a factor of ∂L/∂score; a bias wants it bare
         self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
@@ -50,6 +49,12 @@ class Scores:
     def by_head(self, x):
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
         return x.reshape(-1, self.key_heads, x.shape[-3] // self.key_heads, *x.shape[-2:])
+
+    @cached_property
+    def are_spoilt(self):
+        """Whether anything is not finite; if so, products see 0 there from now on."""
+        (self.q, self.k, self.v), self.bad = zip(*map(_finite, self.given))
+        return any(bad is not None for bad in self.bad)
 
     def groups(self):
         """[(heads of some sequences, how their queries are cut)], in blocks of about BLOCK scores.
@@ -89,8 +94,11 @@ class Heads:
 
     @cached_property
     def k_across(self):
-        """The keys, scaled, laid across."""
-        return _across(self.scores.k[self.where], self.scores.scale)
+        """The keys, scaled, laid across; the first to see whether they are finite."""
+        across = _across(self.scores.k[self.where], self.scores.scale)
+        if not is_finite(across) and self.scores.are_spoilt:
+            across = _across(self.scores.k[self.where], self.scores.scale)
+        return across
 
     @cached_property
     def v_across(self):
@@ -107,21 +115,34 @@ class Block:
         self.queries = (*self.where, slice(None), rows)
         self.keys = (*self.where, slice(None), columns)
         self.across = (slice(None),) * 4 + (columns,)  # of k_across and v_across
-        self.q, self.k = scores.q[self.queries], scores.k[self.keys]
-        self.shape = (*self.q.shape[:-1], columns.stop - columns.start)
+        self.shape = (*scores.q[self.queries].shape[:-1], columns.stop - columns.start)
+
+    @property
+    def q(self):
+        """The queries of this block."""
+        return self.scores.q[self.queries]
+
+    @property
+    def k(self):
+        """The keys that they reach."""
+        return self.scores.k[self.keys]
 
     def exponentials(self):
         """(eˢ, up to a factor for each row and 0 where closed; their sums; which rows are steep).
 
-        Those whose sum is out of bounds are, and only they have their maximum subtracted.
+        Those whose sum is out of bounds are, and only they have their maximum subtracted. A row of
+        nothing but closed pairs is too; its sum is given as ∞, by which everything becomes 0.
         """
         e, steep = self.exponentials_of(None), None
         total = sum_rows(e)
-        is_usual = (total > math.exp(-BOUND)) & (total < math.exp(BOUND))
-        if not is_usual.all():  # NaN is not
-            steep = ~is_usual
+        if not (total.min() > SUMS[0] and total.max() < SUMS[1]):  # NaN is neither
+            if self.scores.are_spoilt:
+                e = self.exponentials_of(None)
+                total = sum_rows(e)
+            steep = ~((total > SUMS[0]) & (total < SUMS[1]))
             e = self.exponentials_of(steep)
             total = sum_rows(e)
+            total[total == 0] = math.inf
         return e, total, steep
 
     def exponentials_of(self, steep):
@@ -233,9 +254,13 @@ def _close(e, open_bits):
     bits &= open_bits
 
 
+def is_finite(x):
+    """Whether surely all of x, which lies in memory without gaps, is finite: a square may be ∞."""
+    flat = x.ravel(order="K")
+    return math.isfinite(flat @ flat)
+
+
 def _finite(x):
     """(x with 0 where it is not finite, where that is or None for nowhere)."""
-    if math.isfinite(sum_rows(x).sum()):
-        return x, None
     bad = ~np.isfinite(x)
-    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)  # the sum may be too large
+    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)
