@@ -106,6 +106,8 @@ def dtype(value, where=None):
     Raises: DTypeError for complex, object, string and other types that tensors cannot have, for
     None, by which NumPy means float64, and for bfloat16 where ml_dtypes is missing.
     """
+    if isinstance(value, np.dtype) and is_real(value):
+        return value
     here = "" if where is None else f"{where}: "
     name = value.__name__ if isinstance(value, type) else value
     if isinstance(name, str) and name == "bfloat16" and bfloat16 is None:
