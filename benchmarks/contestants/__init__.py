@@ -51,6 +51,7 @@ CONTESTANTS = {
     "ours": Contestant("ours", "ours", "tinygrad_attn"),
     "ours, shared": Contestant("ours, 2 workers", "ours_shared", "tinygrad_attn", {}, _shares),
     "by hand": Contestant("kernels by hand", "by_hand", "tinygrad_attn"),
+    "bare": Contestant("bare NumPy", "bare", "numpy", {}, lambda threads: threads == 1),
     "torch": Contestant("PyTorch", "pytorch", "torch"),
     "torch fused": Contestant("PyTorch, fused AdamW", "pytorch", "torch", {"fused": True}),
     "torch compiled": Contestant(

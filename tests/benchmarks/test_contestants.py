@@ -30,7 +30,7 @@ def answer(name, path, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own
-@pytest.mark.parametrize("name", each(contestants.installed(2)))
+@pytest.mark.parametrize("name", each({**dict.fromkeys(contestants.installed(2)), "bare": None}))
 def test_gradients_and_steps_agree_with_ours(name, path, tmp_path):
     ours = answer("ours", path, tmp_path)
     check(name, answer(name, path, tmp_path), ours)
@@ -51,7 +51,7 @@ def test_by_hand_repeats_every_step_of_ours(problem):
 
 def test_what_is_not_installed_takes_no_part(monkeypatch):
     monkeypatch.setattr(contestants, "find_spec", lambda name: name == "tinygrad_attn" or None)
-    assert contestants.installed(1) == ["ours", "by hand"]
+    assert contestants.installed(2) == ["ours", "ours, shared", "by hand"]
 
 
 def test_the_batch_is_shared_by_two_threads_where_the_loop_can(monkeypatch):
@@ -75,3 +75,8 @@ def test_a_turn_gives_every_figure(path):
     assert figures.keys() == {"ms", "fastest", "cores", "peak", "grown"}
     assert 0 < figures["fastest"] <= figures["ms"]
     assert 0 <= figures["grown"] < figures["peak"]
+
+
+def test_bare_numpy_takes_part_on_one_thread():
+    assert "bare" in contestants.installed(1)
+    assert "bare" not in contestants.installed(2)

@@ -24,7 +24,6 @@ or biases over several batch axes, and tensors without elements are rare: they a
 (``NotImplemented``), and the portable kernel takes them.
 """
 
-import math
 
 import numpy as np
 

@@ -5,13 +5,15 @@ example 8 sequences of 256 tokens, 6 heads of 64, causal: a block of 64 queries 
 most, so 6 heads at a time make no more than BLOCK scores, and a group of ``Heads`` is one sequence.
 Its blocks are the queries 192–255 with all 256 keys, then 128–191 with the first 192, and so on:
 
-    Scores   looks at q, k and v once: what is not finite
+    Scores   q, k and v by head, and what of them is not finite, if anything gives cause to look
     Heads    kᵀ·scale and vᵀ of its 6 heads, written out when the first block asks for them
     Block    s = q·(kᵀ·scale), eˢ, 0 where closed; on the way back its part of dK and dV, which the
              first block of the group writes (it reaches most) and the others add to
 
 A number that is not finite would spoil products with closed pairs too, as 0·NaN is NaN. So products
-see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards.
+see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards. To look for one in
+q, k and v would take longer than a product of theirs. But it shows in what is computed anyway: in a
+query's Σ eˢ, in kᵀ·scale, and, of a value, in y.
 """
 
 import math
