@@ -24,7 +24,6 @@ or biases over several batch axes, and tensors without elements are rare: they a
 (``NotImplemented``), and the portable kernel takes them.
 """
 
-
 import numpy as np
 
 from .blas import single_threaded_blas

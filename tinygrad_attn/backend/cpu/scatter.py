@@ -1,8 +1,9 @@
 """Adding to the same place many times: the gradient of a look-up, such as an embedding's.
 
-``np.add.at`` goes element by element. Where whole rows are added, as for tokens in a table, it is
-several times faster to sort the rows by where they go, sum those that go to the same place, and add
-every sum once.
+``np.add.at`` goes element by element. Where whole rows are added, as for tokens in a table, they are
+sorted by where they go, and summed in rounds: the first of each place, then the second of each that
+has two, and so on, always many at once. A few tokens may be far more frequent than the others, and
+would keep the rounds going for little; the rows of such a one are summed by a matrix product.
 """
 
 import numpy as np
@@ -10,10 +11,6 @@ import numpy as np
 from .blas import single_threaded_blas
 
 __all__ = ["add_at"]
-
-_WORTH_A_PRODUCT = (
-    1024  # elements that go to one place, on average: then a matrix product sums them
-)
 
 
 def add_at(target, index, values):
@@ -23,15 +20,8 @@ def add_at(target, index, values):
         np.add.at(target, index, values)
         return
     values = np.broadcast_to(values, (*ids.shape, *target.shape[1:]))
-    ids = ids.reshape(-1)
-    if len(target) <= 2**16:  # NumPy sorts 16 bits by their digits, 3 to 8 times faster
-        ids = ids.astype(np.uint16)
-    order = np.argsort(ids, kind="stable")
-    ids = ids[order]
-    values = values.reshape(ids.size, -1).take(order, axis=0)
-    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
-    sums = _sums(values, starts)
-    target[ids[starts]] += sums.reshape(len(starts), *target.shape[1:])
+    places, sums = _summed(ids.reshape(-1), values.reshape(ids.size, -1), len(target))
+    target[places] += sums.reshape(len(places), *target.shape[1:])
 
 
 def _rows(target, index):
@@ -46,13 +36,29 @@ def _rows(target, index):
     return np.where(index < 0, index + count, index) if index.dtype.kind == "i" else index
 
 
-def _sums(values, starts):
-    """The sum of each stretch of rows that begins at one of ``starts``."""
-    if values.size < _WORTH_A_PRODUCT * len(starts):
-        return np.add.reduceat(values, starts, axis=0)
-    sums = np.empty((len(starts), values.shape[1]), values.dtype)
-    ends = [*starts[1:].tolist(), len(values)]
+def _summed(ids, values, bound):
+    """(the different ids, all below ``bound``, most frequent first; the sum of the rows of each).
+
+    A round costs about as much as a product. With i products, there are as many rounds as the
+    (i + 1)-th id has rows, and the best i is the one with the least of both.
+    """
+    if bound <= 2**16:  # NumPy sorts 16 bits by their digits, 3 to 8 times faster
+        ids = ids.astype(np.uint16)
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    counts = np.diff(starts, append=len(ids))
+    longest = np.argsort(-counts, kind="stable")
+    starts, counts = starts[longest], counts[longest]
+    often = int(np.argmin(np.arange(len(counts) + 1) + np.append(counts, 0)))
+    sums = np.zeros((len(starts), values.shape[1]), values.dtype)
     with single_threaded_blas():
-        for i, (start, end) in enumerate(zip(starts.tolist(), ends)):
-            np.matmul(np.ones(end - start, values.dtype), values[start:end], out=sums[i])
-    return sums
+        for i, (start, count) in enumerate(zip(starts[:often].tolist(), counts[:often].tolist())):
+            rows = values.take(order[start : start + count], axis=0)
+            np.matmul(np.ones(count, values.dtype), rows, out=sums[i])
+    rounds = np.arange(counts[often] if often < len(counts) else 0)
+    ends = len(counts) - np.searchsorted(counts[::-1], rounds, side="right")
+    for number, end in enumerate(ends.tolist()):  # those that have a row of this number
+        part, rows = sums[often:end], order.take(starts[often:end] + number)
+        part += values.take(rows, axis=0)
+    return ids[starts], sums
