@@ -1,9 +1,9 @@
 """Adding to the same place many times: the gradient of a look-up, such as an embedding's.
 
-``np.add.at`` goes element by element. Where whole rows are added, as for tokens in a table, they are
-sorted by where they go, and summed in rounds: the first of each place, then the second of each that
-has two, and so on, always many at once. A few tokens may be far more frequent than the others, and
-would keep the rounds going for little; the rows of such a one are summed by a matrix product.
+``np.add.at`` goes element by element. Where whole rows are added, as for tokens in a table, they
+are sorted by where they go, and summed in rounds: the first of each place, then the second of each
+that has two, and so on, always many at once. A few tokens may be far more frequent than the others,
+and would keep the rounds going for little; the rows of such a one are summed by a matrix product.
 """
 
 import numpy as np

@@ -11,7 +11,7 @@ Its blocks are the queries 192–255 with all 256 keys, then 128–191 with the 
              first block of the group writes (it reaches most) and the others add to
 
 A number that is not finite would spoil products with closed pairs too, as 0·NaN is NaN. So products
-see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards. To look for one in
+see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards. To look for it in
 q, k and v would take longer than a product of theirs. But it shows in what is computed anyway: in a
 query's Σ eˢ, in kᵀ·scale, and, of a value, in y.
 """
