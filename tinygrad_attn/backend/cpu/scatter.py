@@ -11,9 +11,7 @@ from .blas import single_threaded_blas
 
 __all__ = ["add_at"]
 
-_WORTH_A_PRODUCT = (
-    1024  # elements that go to one place, on average: then a matrix product sums them
-)
+_WORTH_A_PRODUCT = 1024  # elements for each place, on average, that a matrix product sums faster
 
 
 def add_at(target, index, values):
