@@ -1,8 +1,10 @@
 """The step in bare NumPy: what is left when nothing is general, checked or kept safe.
 
-One file for one model, and every array is made once. Numbers that are not finite, logits beyond
-e⁸⁸, rows far from zero, shapes that do not fit: nothing here would notice. It uses the same tricks
-as our kernels (``docs/10-fast-on-a-cpu.md``), so it shows what they could reach at most.
+Written for one model, whose large arrays are nearly all made once. Numbers that are not finite,
+scores or logits beyond ±88 (of which float32 has no exponential), a T above 64 that is no multiple
+of it: nothing here would notice. It uses the same tricks as our kernels
+(``docs/10-fast-on-a-cpu.md``), so it shows about what they could reach at most. Its layers are in
+``bare_layers``.
 """
 
 import math
@@ -78,7 +80,7 @@ class Run:
         return loss
 
     def _update(self):
-        """AdamW, Loshchilov and Hutter, arXiv:1711.05101."""
+        """AdamW, Loshchilov and Hutter, arXiv:1711.05101; the gradients are written over."""
         self.steps += 1
         lr, (one, two), eps, decay = ADAMW.values()
         first, second = 1 - one**self.steps, math.sqrt(1 - two**self.steps)
@@ -111,7 +113,7 @@ def joined(weights):
 
 
 def apart(joined):
-    """The same with the three apart."""
+    """The same with the three apart again, as copies."""
     found = {name: array.copy() for name, array in joined.items() if ".qkv." not in name}
     for name in [name for name in joined if ".qkv." in name]:
         for part, array in zip(("query", "key", "value"), np.split(joined[name], 3)):

@@ -50,7 +50,7 @@ class Linear:
         return self.y
 
     def backward(self, g):
-        """The gradient of x; g is written over."""
+        """The gradient of x; with a gelu, g is written over."""
         if self.slope is not None:
             for part in self.blocks:
                 g[part] *= self.slope[part]
@@ -102,7 +102,7 @@ class Norm:
         return self.y
 
     def backward(self, g, more=None):
-        """The gradient of x, and to that ``more``."""
+        """The gradient of x, plus ``more``; x̂ is written over."""
         spread = self.w[:, None] * self.mean
         self.gw[...] = self.gb[...] = 0
         for part in self.blocks:
@@ -131,7 +131,7 @@ class Attention:
         self.q, self.k, self.v, self.gy = (new(B, H, T, E) for _ in range(4))
         self.k_across, self.v_across = new(B, H, E, T), new(B, H, E, T)
         self.y, self.gx = new(B * T, D), new(B * T, 3 * D)
-        self.open = -np.tril(np.ones((step, step), np.int32))  # all bits, or none
+        self.open = -np.tril(np.ones((step, step), np.int32))  # −1 has all bits, 0 none
         some = max(SCORES // (H * step * T), 1)
         self.blocks = [  # (sequences, queries, the keys that they reach)
             (slice(n, n + some), slice(t, t + step), slice(0, t + step))
@@ -171,7 +171,7 @@ class Attention:
             gs = gy @ self.v_across[n, :, :, columns]
             gs *= e
             add(gv[n, :, columns], e.swapaxes(-1, -2), gy, is_first)
-            e *= gs @ np.ones((columns.stop, 1), e.dtype)
+            e *= gs @ np.ones((columns.stop, 1), e.dtype)  # w∘Σ w∘(gy·vᵀ), of the softmax
             gs -= e
             gs *= self.scale
             np.matmul(gs, self.k[n, :, columns], out=gq[n, :, rows])

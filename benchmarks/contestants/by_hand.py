@@ -84,7 +84,7 @@ class Run:
         w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         y, back = run(_linear, x, w, b, residual, activation=activation)
 
-        def backward(g):  # the residual has g itself, which is known where it is added
+        def backward(g):  # the residual's gradient is g itself; whoever passed it adds it
             gx, self.found[f"{name}.weight"], self.found[f"{name}.bias"], _ = back(g)
             return gx
 

@@ -7,7 +7,7 @@ the blocks further up see fewer keys; what lies beyond is never computed.
 Two things that a softmax usually costs are saved:
 
     the division    is done on y (T × E) and not on the weights (T × S):  y = (eˢ·v) / Σ eˢ,
-                    unless S is small, or v so large or small that digits would be lost
+                    unless S is small, or eˢ·v so large or small that digits would be lost
     the maximum     is subtracted only in rows that need it, which shows in Σ eˢ: where that is
                     within e⁻³⁰ and e³⁰ nothing has overflowed, and nothing that counts has
                     vanished. The others are done again.
@@ -18,10 +18,12 @@ unnormalised eˢ serves:
 
     dV = (eˢ)ᵀ·g',   dS = eˢ∘(g'·Vᵀ − δ'),   dQ = dS·K·scale,   dK = dSᵀ·Q·scale
 
-If there is much of it, it is computed again. If there is little, which is where S is small and eˢ
-has been divided, it is kept: it is the matrix of weights then, and g' is g. Sinks, soft caps, masks
-or biases over several batch axes, and tensors without elements are rare: they are declined
-(``NotImplemented``), and the portable kernel takes them.
+If there is much of eˢ, it is computed again. If there is little, which is where S is small and eˢ
+has been divided, it is kept: it is the matrix of weights then, and g' is g. Unless there is a bias,
+whose gradient is dS itself, V and δ' take the factor ``scale`` with them (``Scores.slope``).
+
+Sinks, soft caps, masks or biases over several batch axes, and tensors without elements are rare:
+they are declined (``NotImplemented``), and the portable kernel takes them.
 """
 
 import numpy as np
@@ -76,7 +78,7 @@ def attention(
     kept = share(forward, groups)
     with single_threaded_blas():
         is_clean = is_finite(y)
-    if not is_clean and scores.are_spoilt:  # a closed value spoils rows too, so once again
+    if not is_clean and scores.hide_bad():  # closed values may have got in: again, without them
         kept = share(forward, groups)
     likes = (q, k, v, bias)
 
@@ -100,7 +102,7 @@ def _mix(scores, block, is_short, to):
     if is_short:
         e *= inverse
         if steep is not None:
-            e[~block.open_pairs()] = 0  # which 0·NaN is not
+            e[~block.open_pairs()] = 0  # 0·NaN is not 0, where 1/Σ eˢ is NaN
     thinned, v = e if keep is None else e * keep, scores.v[block.keys]
     mixed = np.matmul(thinned, v, out=to)
     if not is_short:
@@ -177,7 +179,7 @@ def _divided(g, inverse, e):
 def _is_moderate(x):
     """Which rows of x can be, or were, multiplied by eˢ and lose no digits at the ends of float32.
 
-    Of a score within the bound, that is. Rows of zeros can lose none, but count as others do.
+    That is, by an eˢ whose sum is usual. Rows of zeros have none to lose, but are not told apart.
     """
     squared = np.vecdot(x, x)
     return (squared > 1e-24) & (squared < 1e24)

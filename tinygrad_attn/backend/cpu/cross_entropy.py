@@ -51,10 +51,10 @@ def surprise(logits, target, share=None, *, smoothing, ignore_index, reduction):
     return (loss if reduction == "none" else loss.sum() / total), backward
 
 
-def _statistics(logits, shares, kept):
+def _statistics(logits, shares, room):
     """(the maximum m of each row, ln Σ exp(x − m), Σ shares·(x − m) if there are shares).
 
-    Where exp(x − m) is to be ``kept``, it is written there.
+    If there is ``room`` for exp(x − m), it is written there.
     """
     top, log_sum = np.empty((2, len(logits)), logits.dtype)
     distance = None if shares is None else np.empty_like(top)  # not kept for the way back
@@ -62,7 +62,7 @@ def _statistics(logits, shares, kept):
     def compute(part):
         x = logits[part]
         np.max(x, axis=1, out=top[part])
-        e = np.subtract(x, top[part, None], out=None if kept is None else kept[part])
+        e = np.subtract(x, top[part, None], out=None if room is None else room[part])
         if shares is not None:
             np.matmul(e, shares, out=distance[part])
         np.exp(e, out=e)
@@ -72,18 +72,21 @@ def _statistics(logits, shares, kept):
     return top, log_sum, distance
 
 
-def _gradient(logits, kept, rows, spread, share):
-    """slope·softmax(logits) − spread·share; slope and spread have a number for each row."""
+def _gradient(logits, e, rows, spread, share):
+    """slope·softmax(logits) − spread·share; slope and spread have a number for each row.
+
+    ``e`` is exp(x − m), or None if it was not kept.
+    """
     gx = np.empty_like(logits, order="C")
     top, log_sum, slope = rows
     slope = slope * np.exp(-log_sum)  # Σ exp(x − m) is within 1..V, so nothing is lost in that
 
     def compute(part):
         to = gx[part]
-        if kept is None:
+        if e is None:
             np.subtract(logits[part], top[part, None], out=to)
             np.exp(to, out=to)
-        np.multiply(to if kept is None else kept[part], slope[part, None], out=to)
+        np.multiply(to if e is None else e[part], slope[part, None], out=to)
         if spread is not None:
             to -= spread[part, None] * share
 

@@ -36,7 +36,7 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y, factor = product(rows, weight.T), None
     if not (activation is drop is None) and any(needs[:3]):  # booleans do for a slope of 0 or 1
-        make = np.ones if activation is None else np.empty  # it writes its slope
+        make = np.ones if activation is None else np.empty  # which writes its slope there
         factor = make(y.shape, bool if activation in (None, "relu") else y.dtype)
     if not is_plain or (bias is not None and y.size > BLOCK):
         if residual is not None:
@@ -63,7 +63,7 @@ def linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, n
 
 
 def _finish(y, factor, bias, residual, activation, drop):
-    """Make the product y the result, and ones the factor of the way back, both in place."""
+    """Make the product y the result, and fill in the factor of the way back, both in place."""
     width, blocks = y.shape[1], row_blocks(*y.shape)
     biases = stretched(bias, blocks, width)
 

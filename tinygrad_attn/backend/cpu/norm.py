@@ -172,12 +172,7 @@ def _inverse_root(variance, eps, out):
 
 
 def _outer(first, second, rows, out=None):
-    """first·rows₀ + second·rows₁ for the two columns, or numbers: (n, width)."""
-    return np.matmul(_columns(first, second), rows, out=out)
-
-
-def _columns(first, second):
-    """Two columns, or a column and a number, side by side: (n, 2)."""
+    """first·rows₀ + second·rows₁: (n, width), of a column and a column or number, and two rows."""
     both = np.empty((len(first), 2), first.dtype)
     both[:, :1], both[:, 1:] = first, second
-    return both
+    return np.matmul(both, rows, out=out)

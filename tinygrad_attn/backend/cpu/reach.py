@@ -52,7 +52,7 @@ class Reach:
         return start - columns.start, self._bits(rows, slice(start, columns.stop))
 
     def _bits(self, rows, columns):
-        """All bits where a pair is open, or none. What lies as far apart looks alike."""
+        """All bits where a pair is open, none elsewhere; blocks equally far ahead share them."""
         if self.offset is None:
             return self._compare(rows, columns)
         ahead = rows.start + self.offset - columns.start
@@ -64,6 +64,7 @@ class Reach:
         return known[key]
 
     def _compare(self, rows, columns):
+        """The same, worked out."""
         ahead = self.q[..., rows, None] - self.k[..., None, columns]
         allowed = ahead >= 0 if self.causal else np.ones(ahead.shape, bool)
         if self.window is not None:

@@ -11,9 +11,10 @@ Its blocks are the queries 192–255 with all 256 keys, then 128–191 with the 
              first block of the group writes (it reaches most) and the others add to
 
 A number that is not finite would spoil products with closed pairs too, as 0·NaN is NaN. So products
-see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards. To look for it in
-q, k and v would take longer than a product of theirs. But it shows in what is computed anyway: in a
-query's Σ eˢ, in kᵀ·scale, and, of a value, in y.
+see 0 in its place, and the open pairs that it belongs to are *spoilt* afterwards. Looking for such
+numbers would go through q, k and v once more, which costs most where the products are small. But
+they show in what is computed anyway: in a query's Σ eˢ, in kᵀ·scale, and, of a value, in y. Only if
+something is not finite there are q, k and v looked at, and what came of it is computed again.
 """
 
 import math
@@ -29,7 +30,7 @@ __all__ = ["Block", "Heads", "Scores", "is_finite"]
 BLOCK = 131072  # scores of a block: there are one or two arrays of them, so it may be large
 LEAST = 32768  # of a block that is made smaller for there to be one for each thread
 ROWS = 64  # queries of a block; fewer would make the matrix products slow
-SUMS = math.exp(-30), math.exp(30)  # of Σ eˢ, within which no maximum needs to be subtracted
+SUMS = math.exp(-30), math.exp(30)  # bounds of a usual Σ eˢ: no maximum needs to be subtracted
 
 
 class Scores:
@@ -39,7 +40,7 @@ class Scores:
         self.reach, self.scale, self.drop = reach, scale, drop
         self.key_heads = k.shape[-3]
         self.given = self.q, self.k, self.v = [self.by_head(x) for x in (q, k, v)]
-        self.bad = None, None, None  # as far as anyone knows who has not looked
+        self.bad, self.has_bad = (None, None, None), None  # nobody has looked yet
         self.slope = scale if bias is None else 1  # a factor of ∂L/∂score; a bias wants it bare
         self.shape = (*self.given[0].shape[:-1], k.shape[-2])
         self.size = math.prod(self.shape)
@@ -52,11 +53,15 @@ class Scores:
         """x (..., H, T, X) as (N, Hk, H/Hk, T, X): a view wherever x has one batch axis."""
         return x.reshape(-1, self.key_heads, x.shape[-3] // self.key_heads, *x.shape[-2:])
 
-    @cached_property
-    def are_spoilt(self):
-        """Whether anything is not finite; if so, products see 0 there from now on."""
-        (self.q, self.k, self.v), self.bad = zip(*map(_finite, self.given))
-        return any(bad is not None for bad in self.bad)
+    def hide_bad(self):
+        """Let products see 0 where q, k or v is not finite; returns whether that is anywhere.
+
+        ``bad`` comes first: another thread that sees a 0 must know that it is to spoil pairs.
+        """
+        if self.has_bad is None:  # who asks first looks
+            self.bad, (self.q, self.k, self.v) = zip(*map(_without_bad, self.given))
+            self.has_bad = any(bad is not None for bad in self.bad)
+        return self.has_bad
 
     def groups(self):
         """[(heads of some sequences, how their queries are cut)], in blocks of about BLOCK scores.
@@ -96,9 +101,9 @@ class Heads:
 
     @cached_property
     def k_across(self):
-        """The keys, scaled, laid across; the first to see whether they are finite."""
+        """The keys, scaled, laid across. Whether they are finite shows here first."""
         across = _across(self.scores.k[self.where], self.scores.scale)
-        if not is_finite(across) and self.scores.are_spoilt:
+        if not is_finite(across) and self.scores.hide_bad():
             across = _across(self.scores.k[self.where], self.scores.scale)
         return across
 
@@ -132,13 +137,13 @@ class Block:
     def exponentials(self):
         """(eˢ, up to a factor for each row and 0 where closed; their sums; which rows are steep).
 
-        Those whose sum is out of bounds are, and only they have their maximum subtracted. A row of
-        nothing but closed pairs is too; its sum is given as ∞, by which everything becomes 0.
+        Steep are rows whose sum is out of bounds, and only they have their maximum subtracted. A
+        row of closed pairs alone is steep too; its sum is given as ∞, which makes its weights 0.
         """
         e, steep = self.exponentials_of(None), None
         total = sum_rows(e)
-        if not (total.min() > SUMS[0] and total.max() < SUMS[1]):  # NaN is neither
-            if self.scores.are_spoilt:
+        if not (total.min() > SUMS[0] and total.max() < SUMS[1]):  # with NaN neither holds
+            if self.scores.hide_bad():
                 e = self.exponentials_of(None)
                 total = sum_rows(e)
             steep = ~((total > SUMS[0]) & (total < SUMS[1]))
@@ -166,7 +171,7 @@ class Block:
         return s
 
     def _limits(self):
-        """(first column with closed pairs, bits of those from there on, which the mask opens)."""
+        """(first column that positions may close, their bits from there on or None, the mask)."""
         scores = self.scores
         mask = None if scores.mask is None else scores.mask[(*self.queries, self.columns)]
         start, allowed = scores.reach.allowed(self.rows, self.columns)
@@ -257,12 +262,15 @@ def _close(e, open_bits):
 
 
 def is_finite(x):
-    """Whether surely all of x, which lies in memory without gaps, is finite: a square may be ∞."""
+    """Whether all of x is finite, for sure; False is not, as the squares of a large x overflow.
+
+    One pass without a copy, as long as x lies in memory without gaps.
+    """
     flat = x.ravel(order="K")
     return math.isfinite(flat @ flat)
 
 
-def _finite(x):
-    """(x with 0 where it is not finite, where that is or None for nowhere)."""
+def _without_bad(x):
+    """(where x is not finite, or None for nowhere; x with 0 there)."""
     bad = ~np.isfinite(x)
-    return (np.where(bad, 0, x), bad) if bad.any() else (x, None)
+    return (bad, np.where(bad, 0, x)) if bad.any() else (None, x)

@@ -29,8 +29,7 @@ _pools = {}  # number of threads beside the caller's -> those threads, which wai
 
 def thread_count():
     """On how many threads a kernel may run."""
-    count = blas_threads() or 1
-    return count if count < MOST else MOST
+    return min(blas_threads() or 1, MOST)
 
 
 def share(compute, parts):
@@ -70,7 +69,10 @@ def _share(compute, parts, count):
 
 
 def _errors(others):
-    """What each of them raised, or None, when all have stopped: Ctrl-C comes out no sooner."""
+    """What each of them raised, or None, once all have stopped; who has not begun never will.
+
+    Ctrl-C has to wait for that too.
+    """
     try:
         return [other.exception() for other in others if not other.cancel()]
     except KeyboardInterrupt:
