@@ -203,6 +203,16 @@ def test_values_added_in_one_place_all_count():
     assert (gx.tolist(), gv.tolist()) == ([6, 0, 6], [6, 6, 6])
 
 
+@pytest.mark.parametrize("rows", [300, 2**16, 2**16 + 1])
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_positions_of_any_width_name_rows_of_any_table(rows, dtype):
+    table, places = ta.zeros((rows, 2), requires_grad=True), np.array([-1, 7, -1, 0], dtype)
+    table[places].sum().backward()
+    counts = np.zeros(rows)
+    counts[[0, 7, rows - 1]] = 1, 1, 2
+    np.testing.assert_array_equal(table.grad.numpy()[:, 0], counts)
+
+
 def test_16_bit_floats_accumulate_in_float32():
     places = ta.zeros(5000, dtype=int)
     x = ta.zeros(2, dtype=ta.float16, requires_grad=True)

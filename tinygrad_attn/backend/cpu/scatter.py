@@ -33,7 +33,8 @@ def _rows(target, index):
     count = len(target)
     if index.min() < -count or index.max() >= count:
         return None  # for NumPy to refuse
-    return np.where(index < 0, index + count, index) if index.dtype.kind == "i" else index
+    ids = index.astype(np.intp, copy=False)  # an int8 has no room for 300 more
+    return np.where(ids < 0, ids + count, ids)
 
 
 def _summed(ids, values, bound):
