@@ -128,8 +128,9 @@ def _backward(scores, grads, g, y, parts):
 
     if gbias is not None:  # several heads may add to the same place
         gbias[...] = 0
-        for part in parts:
-            backward(part)
+        with single_threaded_blas():
+            for part in parts:
+                backward(part)
     else:
         share(backward, parts)
     for grad in grads[:2]:
