@@ -4,10 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from statistics import median
+from tempfile import TemporaryFile
 
-__all__ = ["PEERS", "Failed", "collect", "compare", "environment", "installed", "ratio", "run"]
+__all__ = [
+    "PEERS",
+    "Failed",
+    "collect",
+    "compare",
+    "environment",
+    "installed",
+    "ratio",
+    "run",
+    "started",
+]
 
 PEERS = {"ours": "tinygrad_attn", "torch": "torch"}
 
@@ -42,6 +54,33 @@ def run(module, *arguments, threads, folder=None):
     if done.returncode:
         raise Failed(f"{' '.join(command[2:])} failed:\n{done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
+
+
+@contextmanager
+def started(module, *arguments, threads, folder=None):
+    """A function that asks ``python -m module arguments`` for its next answer, a line of JSON.
+
+    The process stays, and waits until it is asked again, or nobody can ask any more.
+    Asked, it raises: Failed where it has ended.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    variables = environment(threads, folder)
+    with (
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(command, env=variables, stderr=errors, **pipes) as process,
+    ):
+
+        def ask():
+            with suppress(BrokenPipeError):
+                print(file=process.stdin, flush=True)
+            for line in process.stdout:
+                if line.startswith("{"):
+                    return json.loads(line)
+            errors.seek(0)
+            raise Failed(f"{' '.join(command[2:])} failed:\n{errors.read().strip()}")
+
+        yield ask
 
 
 def installed():

@@ -1,11 +1,12 @@
 """A training step of a small GPT: forward, backward, AdamW; the same for every contestant.
 
 Each contestant first computes loss and gradients from the same weights and batch, and three steps,
-and is refused unless they are PyTorch's. Then they take turns: a process each, which warms up and
-times its steps for some seconds, again and again.
+and is refused unless they are PyTorch's. Then they take turns: a process each, which has warmed up,
+times its steps for some seconds while the others wait, again and again.
 """
 
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from .check import check
 from .contestants import CONTESTANTS, installed
 from .contestants.problem import CONFIGS, Problem
 from .report import markdown
-from .rounds import Failed, collect, ratio, run
+from .rounds import Failed, collect, ratio, run, started
 
 __all__ = ["TITLE", "checked", "measure", "peer_of", "tables"]
 
@@ -41,7 +42,10 @@ def _measure_one(config, options):
         start = partial(run, threads=options.threads, folder=folder)
         names = checked(installed(options.threads), path, options.threads, start)
         rest = (path, options.threads, options.seconds)
-        return collect(names, options.rounds, lambda name: start(PROCESS, "time", name, *rest))
+        with ExitStack() as stack:
+            ready = partial(started, threads=options.threads, folder=folder)
+            ask = {name: stack.enter_context(ready(PROCESS, "time", name, *rest)) for name in names}
+            return collect(names, options.rounds, lambda name: ask[name]())
 
 
 def checked(names, path, threads, start):

@@ -1,7 +1,8 @@
 """One contestant in a process of its own: ``python -m benchmarks.contestants.process``.
 
 check NAME PROBLEM THREADS RESULT    its loss, gradients and the losses of three steps, to a file
-time  NAME PROBLEM THREADS SECONDS   the time of its steps and its memory, as JSON
+time  NAME PROBLEM THREADS SECONDS   for each line that it reads, the time of its steps and its
+                                     memory, as JSON
 """
 
 import json
@@ -15,9 +16,10 @@ from ..resident import helper_peak_mb, peak_mb, processor_seconds
 from . import CONTESTANTS
 from .problem import Problem
 
-__all__ = ["check", "measure", "take_steps"]
+__all__ = ["answer", "check", "take_steps", "turns"]
 
-WARM_UP, FEWEST, MOST = 3, 5, 1000
+WARM_UP, MOST = 3, 1000
+PAUSE = 0.3  # seconds, in which the threads of whoever had the turn before stop spinning
 
 
 def check(name, path, threads, result):
@@ -40,8 +42,8 @@ def take_steps(run, count):
     return losses, seconds
 
 
-def measure(name, path, threads, seconds):
-    """Time steps for some seconds after a warm-up: {figure: number}.
+def turns(name, path, threads, seconds):
+    """Warm up, then for each turn that is asked for time steps for some seconds: {figure: number}.
 
     ``cores`` is processor time by time on the clock: it shows how many threads really worked, and
     whether something else took the machine away. The memory of a process's own helpers counts too.
@@ -50,13 +52,22 @@ def measure(name, path, threads, seconds):
     imported = peak_mb()
     run = CONTESTANTS[name].build(Problem.load(path), threads)
     _, times = take_steps(run, WARM_UP)
-    count = min(MOST, max(FEWEST, int(seconds / min(times))))
-    start, busy = time.perf_counter(), processor_seconds()
-    _, times = take_steps(run, count)
-    cores = (processor_seconds() - busy) / (time.perf_counter() - start)
-    peak = peak_mb() + (getattr(run, "processes", 1) - 1) * helper_peak_mb()
-    memory = {"peak": peak, "grown": peak - imported}
-    return {"ms": median(times) * 1e3, "fastest": min(times) * 1e3, "cores": cores, **memory}
+    fewest = WARM_UP if hasattr(run, "train") else 1  # where processes start, the first are slow
+    count = min(MOST, max(fewest, int(seconds / min(times))))
+    while True:
+        start, busy = time.perf_counter(), processor_seconds()
+        _, times = take_steps(run, count)
+        cores = (processor_seconds() - busy) / (time.perf_counter() - start)
+        peak = peak_mb() + (getattr(run, "processes", 1) - 1) * helper_peak_mb()
+        memory = {"peak": peak, "grown": peak - imported}
+        yield {"ms": median(times) * 1e3, "fastest": min(times) * 1e3, "cores": cores, **memory}
+
+
+def answer(turns):
+    """Take a turn for each line of the standard input, and print its figures."""
+    for _ in sys.stdin:
+        time.sleep(PAUSE)
+        print(json.dumps(next(turns)), flush=True)
 
 
 if __name__ == "__main__":
@@ -64,4 +75,4 @@ if __name__ == "__main__":
     if what == "check":
         check(name, path, int(threads), last)
     else:
-        print(json.dumps(measure(name, path, int(threads), float(last))))
+        answer(turns(name, path, int(threads), float(last)))

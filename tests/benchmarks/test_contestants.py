@@ -71,7 +71,7 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch):
 
 
 def test_a_turn_gives_every_figure(path):
-    figures = process.measure("ours", path, 1, 0.0)
+    figures = next(process.turns("ours", path, 1, 0.0))
     assert figures.keys() == {"ms", "fastest", "cores", "peak", "grown"}
     assert 0 < figures["fastest"] <= figures["ms"]
     assert 0 <= figures["grown"] < figures["peak"]

@@ -36,6 +36,18 @@ def test_a_process_answers_in_json_or_fails_with_its_last_words():
         rounds.run("no_such_module", threads=1)
 
 
+def test_a_process_that_was_started_answers_whenever_it_is_asked(path):
+    arguments = ("benchmarks.contestants.process", "time", "ours", path, 1, 0.0)
+    with rounds.started(*arguments, threads=1) as ask:
+        first, second = ask(), ask()
+    assert first.keys() == second.keys() >= {"ms", "peak"}
+    with (
+        rounds.started("no_such_module", threads=1) as ask,
+        pytest.raises(rounds.Failed, match=r"no_such_module failed:\n.*No module named"),
+    ):
+        ask()
+
+
 def test_only_what_is_installed_is_compared(monkeypatch):
     monkeypatch.setattr(rounds, "find_spec", lambda name: name == "tinygrad_attn" or None)
     assert rounds.installed() == ["ours"]
