@@ -87,7 +87,7 @@ def tables(results):
 
 def _overview(results):
     """Our time divided by that of each other, and our memory by PyTorch's."""
-    names = [n for n in CONTESTANTS if n not in (*OURS, *PYTORCH, "bare")]  # which is no peer
+    names = [n for n in CONTESTANTS if n not in (*OURS, *PYTORCH, "bare")]  # no room for all
     names = [n for n in names if any(n in by_name for by_name in results.values())]
     head = ["ours /", "PyTorch", *(CONTESTANTS[n].title for n in names), "PyTorch, MB"]
     rows = []
