@@ -42,12 +42,16 @@ def environment(threads, folder=None):
     return {**os.environ, **variables}
 
 
+def _command(module, arguments):
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
 def run(module, *arguments, threads, folder=None):
     """Run ``python -m module arguments``; returns what its last line says in JSON, if anything.
 
     Raises: Failed where it ends with an error.
     """
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    command = _command(module, arguments)
     done = subprocess.run(
         command, env=environment(threads, folder), capture_output=True, text=True, check=False
     )
@@ -63,7 +67,7 @@ def started(module, *arguments, threads, folder=None):
     The process stays, and waits until it is asked again, or nobody can ask any more.
     Asked, it raises: Failed where it has ended.
     """
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    command = _command(module, arguments)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     variables = environment(threads, folder)
     with (

@@ -38,28 +38,34 @@ def _rows(target, index):
 
 
 def _summed(ids, values, bound):
-    """(the different ids, all below ``bound``, most frequent first; the sum of the rows of each).
-
-    A round costs about as much as a product. With i products, there are as many rounds as the
-    (i + 1)-th id has rows, and the best i is the one with the least of both.
-    """
+    """(the different ids, all below ``bound``, most frequent first; of each the sum of rows)."""
     if bound <= 2**16:  # NumPy sorts 16 bits by their digits, 3 to 8 times faster
         ids = ids.astype(np.uint16)
-    order = np.argsort(ids, kind="stable")
+    order = np.argsort(ids, kind="stable")  # the rows of an id, side by side
     ids = ids[order]
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     counts = np.diff(starts, append=len(ids))
-    longest = np.argsort(-counts, kind="stable")
-    starts, counts = starts[longest], counts[longest]
-    often = int(np.argmin(np.arange(len(counts) + 1) + np.append(counts, 0)))
+    frequent = np.argsort(-counts, kind="stable")
+    starts, counts = starts[frequent], counts[frequent]
     sums = np.zeros((len(starts), values.shape[1]), values.dtype)
+    products, rounds = _shares(counts)
     with single_threaded_blas():
-        for i, (start, count) in enumerate(zip(starts[:often].tolist(), counts[:often].tolist())):
+        for i, (start, count) in enumerate(zip(starts[:products], counts[:products])):
             rows = values.take(order[start : start + count], axis=0)
             np.matmul(np.ones(count, values.dtype), rows, out=sums[i])
-    rounds = np.arange(counts[often] if often < len(counts) else 0)
-    ends = len(counts) - np.searchsorted(counts[::-1], rounds, side="right")
-    for number, end in enumerate(ends.tolist()):  # those that have a row of this number
-        part, rows = sums[often:end], order.take(starts[often:end] + number)
+    ends = len(counts) - np.searchsorted(counts[::-1], np.arange(rounds), side="right")
+    for number, end in enumerate(ends):  # the ids before ``end`` have a row of this number
+        part, rows = sums[products:end], order[starts[products:end] + number]
         part += values.take(rows, axis=0)
     return ids[starts], sums
+
+
+def _shares(counts):
+    """(for how many ids, the first, a product sums the rows; in how many rounds those of the rest).
+
+    A round costs about as much as a product, and of the rest the first has the most rows. So these
+    are the two with the least sum.
+    """
+    rounds = np.append(counts, 0)
+    products = int(np.argmin(np.arange(len(rounds)) + rounds))
+    return products, rounds[products]

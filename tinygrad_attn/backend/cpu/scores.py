@@ -126,12 +126,12 @@ class Block:
 
     @property
     def q(self):
-        """The queries of this block."""
+        """The queries of this block, as they are now: ``hide_bad`` may have put 0 into some."""
         return self.scores.q[self.queries]
 
     @property
     def k(self):
-        """The keys that they reach."""
+        """The keys that they reach, likewise."""
         return self.scores.k[self.keys]
 
     def exponentials(self):
