@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests side by side must no
 
 from tests import standin
 from tinygrad_attn import backend
-from tinygrad_attn.core import Op, Primitive, graph
+from tinygrad_attn.core import Op, Primitive, walk
 from tinygrad_attn.errors import DeviceError
 
 SLOW_MACHINES = [HealthCheck.too_slow]  # a busy machine is no mistake of the test
@@ -55,6 +55,6 @@ def pytest_runtest_setup(item):
 def one_device(monkeypatch):
     """Let no test that names a second GPU change the engine for those after it."""
     monkeypatch.setattr(backend, "_in_use", {})
-    for place, name in ((Op, "__call__"), (Primitive, "__call__"), (graph, "_pull_back")):
+    for place, name in ((Op, "__call__"), (Primitive, "__call__"), (walk, "_pull_back")):
         monkeypatch.setattr(place, name, getattr(place, name))
-    monkeypatch.setattr(graph, "_copy", graph._copy)
+    monkeypatch.setattr(walk, "_copy", walk._copy)

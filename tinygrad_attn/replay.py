@@ -18,8 +18,9 @@ from weakref import ref
 
 from .backend import is_array
 from .core import Tensor, is_grad_enabled
-from .core.graph import Node, changed_mode, leaf, mode, owner, walk
+from .core.graph import Node, changed_mode, leaf, mode, owner
 from .core.plan import check_unchanged
+from .core.walk import walk
 from .errors import GraphError
 from .ops.random import Generator, default_generator, drawing_from
 from .trees import entrance, map_tensors, outside, tensors_in
@@ -96,7 +97,7 @@ class _Segment:
         return run()
 
     def pull_back(self, node, parts, wanted, create_graph):
-        """Yield (parent, gradient): run again, and walk back through what that records."""
+        """[(parent, gradient)]: run again, and walk back through what that records."""
         call, count = node.saved
         check_unchanged(node, [known() for known in self.read.values() if known() is not None])
         with changed_mode(record=True, casting=self.casting), self._same_random_numbers():
@@ -106,9 +107,7 @@ class _Segment:
         targets = {end for parent, end in pairs if wanted is None or parent in wanted}
         seeds = _seeds(tensors_in(result), parts)
         found = walk(seeds, targets, {end for _, end in pairs}, create_graph, create_graph)
-        for parent, end in pairs:
-            if end in found:
-                yield parent, found[end]
+        return [(parent, found[end]) for parent, end in pairs if end in found]
 
     @contextmanager
     def _same_random_numbers(self):
@@ -133,12 +132,14 @@ class _Result:
         self.place = place
 
     def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (hub, {which result: its gradient})."""
-        yield node.parents[0], _Parts({self.place: gradient})
+        """[(hub, {which result: its gradient})]."""
+        return [(node.parents[0], _Parts({self.place: gradient}))]
 
 
 class _Parts(dict):
     """The gradients of several results, by number; what the walk adds up for their hub."""
+
+    base = ()  # as a view has one: nothing is to be added in place
 
     def __add__(self, other):
         return _Parts({**self, **other})

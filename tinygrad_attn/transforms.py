@@ -25,8 +25,9 @@ Reference: Townsend, "A new trick for calculating Jacobian vector products", 201
 
 from .backend import dtypes, namespace, quiet
 from .core import Tensor, enable_grad, is_grad_enabled, no_grad
-from .core.graph import leaf, walk
+from .core.graph import leaf
 from .core.tensor import as_gradient, check_gradient
+from .core.walk import walk
 from .errors import DTypeError, ShapeError
 from .ops import stack, zeros_like
 from .ops.check import whole_number

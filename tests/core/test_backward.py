@@ -225,6 +225,61 @@ def test_a_gradient_shares_no_memory_with_what_was_handed_in(op):
     assert not np.shares_memory(gradient.data, x.data)
 
 
+@pytest.mark.parametrize("retained", [False, True])
+def test_what_a_residual_hands_on_is_not_written(retained, device):
+    """x + 3·tanh(x), thrice: to the sum's own gradient, handed on, a new one is added, not to it."""
+    x = leaf(0.5, -1.0, device=device)
+    y, steps = x, []
+    for _ in range(3):
+        y = y + 3 * ta.tanh(y)
+        if retained:
+            y.retain_grad()
+        steps.append(y)
+    seed = ta.tensor([1.0, 2.0]).to(device)
+    y.backward(seed)
+    assert seed.tolist() == [1.0, 2.0]
+    values = [np.array([0.5, -1.0], "float32"), *(step.numpy() for step in steps)]
+    gradient = np.array([1.0, 2.0], "float32")
+    for i in (2, 1, 0):
+        if retained:
+            np.testing.assert_allclose(steps[i].grad.numpy(), gradient, rtol=1e-5)
+        gradient = gradient * (1 + 3 * (1 - np.tanh(values[i]) ** 2))
+    np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-5)
+
+
+def test_a_residual_is_added_to_a_new_gradient_in_place():
+    made = []
+
+    @ta.primitive
+    def double(x):
+        return x * 2
+
+    def rule(g):
+        made.append(g * 2)
+        return made[-1]
+
+    double.derivatives(x=rule)
+    x = leaf(1.0, 2.0)
+    middle = x * 1.0
+    (middle + double(middle)).backward(ta.tensor([1.0, 10.0]))
+    assert made[0].tolist() == x.grad.tolist() == [3.0, 30.0]  # and 2 and 20 before
+
+
+def test_a_saved_array_that_comes_back_as_a_gradient_is_not_written():
+    """Of x + k·x by k: the rule's g·1 is new, but its other part is the saved array itself."""
+
+    @ta.primitive
+    def odd(x, kept):
+        return x * 1.0
+
+    odd.derivatives(x=lambda g, kept: kept)  # wrong as a derivative; what matters is whose it is
+    x, kept = leaf(1.0, 2.0), ta.tensor([5.0, 6.0])
+    middle = x * 1.0
+    (middle + odd(middle, kept)).backward(ta.tensor([1.0, 1.0]))
+    assert kept.tolist() == [5.0, 6.0]
+    assert x.grad.tolist() == [6.0, 7.0]
+
+
 def test_the_first_gradient_is_not_written_by_the_second_backward():
     x = leaf(1.0, 2.0)
     (x * 2).sum().backward()

@@ -12,7 +12,7 @@ import tinygrad_attn as ta
 from tests.backend.test_ops_on_standin import two_orders
 from tests.ops.test_every_op import CASES, check_values, draw_arrays, tensors
 from tinygrad_attn import nn
-from tinygrad_attn.core import graph
+from tinygrad_attn.core import walk
 from tinygrad_attn.errors import DeviceError
 from tinygrad_attn.models.gpt import GPT, GPTConfig
 from tinygrad_attn.optim import AdamW, clip_grad_norm_
@@ -113,7 +113,7 @@ def test_the_state_of_an_optimizer_does_not_follow_by_itself():
 
 
 def test_the_engine_looks_only_once_a_second_gpu_is_named():
-    assert graph._pull_back.__module__ == "tinygrad_attn.core.devices"  # the fixture named it
+    assert walk._pull_back.__module__ == "tinygrad_attn.core.devices"  # the fixture named it
     program = (
         "import tinygrad_attn as ta; from tests import standin; from tinygrad_attn.core import Op, "
         "Primitive; ta.zeros(1, device='standin'), ta.zeros(1, device='standin:0'); "

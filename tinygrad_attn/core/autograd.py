@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from ..backend import namespace, on_device_of, quiet
 from ..errors import DTypeError, GraphError, ShapeError
-from .graph import changed_mode, walk
+from .graph import changed_mode
 from .tensor import Tensor, as_gradient, check_gradient
+from .walk import walk
 
 __all__ = ["backward", "grad"]
 

@@ -9,14 +9,14 @@ pays for a question that has one answer.
 """
 
 from ..backend import is_array, on_device_of, when_devices_differ
-from . import graph
+from . import walk
 from .op import Op
 from .primitive import Primitive
 from .tensor import Tensor
 
 __all__ = []
 
-_compute, _pull_back = Op.__call__, graph._pull_back
+_compute, _pull_back = Op.__call__, walk._pull_back
 
 
 def _compute_at_home(op, *args, **options):
@@ -33,7 +33,7 @@ def _compute_at_home(op, *args, **options):
 
 
 def _pull_back_at_home(node, gradient, wanted, gradients, ours, create_graph):
-    """``graph._pull_back`` on the device of ``gradient``; sums where the parents are."""
+    """``walk._pull_back`` on the device of ``gradient``; sums where the parents are."""
     parts, new = {}, set()
     with on_device_of(_raw(gradient)):
         _pull_back(node, gradient, wanted, parts, new, create_graph)
@@ -60,4 +60,4 @@ def _raw(x):
 def _look():
     """Change the engine over."""
     Op.__call__ = Primitive.__call__ = _compute_at_home
-    graph._pull_back, graph._copy = _pull_back_at_home, _copy_at_home
+    walk._pull_back, walk._copy = _pull_back_at_home, _copy_at_home

@@ -26,11 +26,12 @@ kernel's. Kernels are given 16-bit floats in float32, unless they have a true at
 from functools import partial
 
 from ..backend import array_types, backend_of, dtypes, is_array, quiet
-from .graph import is_older_than_last_write, mode, walk
+from .graph import is_older_than_last_write, mode
 from .op import Op
 from .plan import check_unchanged, fit, watched
 from .primitive import primitive
 from .tensor import Tensor
+from .walk import walk
 
 __all__ = ["Fused", "fused"]
 
@@ -48,7 +49,7 @@ class Fused(Op):
         self.differentiable = frozenset(self._order)
 
     def _run(self, arrays, options, wants, watchers, given):
-        if len(array_types.keys() & set(map(type, arrays))) > 1:
+        if len(array_types) > 1 and len(array_types.keys() & set(map(type, arrays))) > 1:
             self._device(arrays)  # raises: a kernel would not notice
         first = arrays[0] if is_array(arrays[0]) else next(filter(is_array, arrays), None)
         kernel = backend_of(first).kernels.get(self.name, self.forward)
@@ -95,7 +96,7 @@ class Fused(Op):
         return self, (backward, options, *held)
 
     def pull_back(self, node, gradient, wanted, create_graph):
-        """Yield (parent, gradient): by the kernel, or by the spec to differentiate on."""
+        """[(parent, gradient)]: by the kernel, or by the spec to differentiate on."""
         backward, options, *held = node.saved
         if is_older_than_last_write(node):
             check_unchanged(node, held)
@@ -110,10 +111,14 @@ class Fused(Op):
         else:
             parts = run()
         parts = parts if isinstance(parts, (tuple, list)) else (parts,)  # one may come bare
+        found = []
         for i, part in zip(self._order, parts):
             parent = node.parents[i]
             if part is not None and parent is not None and (wanted is None or parent in wanted):
-                yield parent, fit(part, node, i, self)
+                if part.shape != parent.shape or part.dtype is not parent.dtype:
+                    part = fit(part, node, i, self)
+                found.append((parent, part))
+        return found
 
     def _replay(self, node, arrays, options, gradient, wanted):
         """The gradients, with a graph, by differentiating the spec on the same inputs.

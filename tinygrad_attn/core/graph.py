@@ -1,4 +1,4 @@
-"""The tape: what fed what, in which order to go back, and when to stop. It knows no derivative.
+"""The tape: what fed what, and what was written over since. It knows no derivative.
 
 Every recorded op leaves one Node behind. A Node points to the nodes of the op's inputs, its
 *parents*, and never forwards, so the graph is held together from its results alone: drop the loss,
@@ -18,20 +18,16 @@ from contextlib import ContextDecorator, suppress
 from contextvars import ContextVar
 from functools import wraps
 from inspect import isgeneratorfunction
-from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import GraphError
-
-__all__ = ["Mode", "Node", "enable_grad", "is_grad_enabled", "mark_written", "no_grad", "walk"]
+__all__ = ["Mode", "Node", "enable_grad", "is_grad_enabled", "mark_written", "no_grad"]
 
 _clock = itertools.count(1)
 _last_write = 0  # the latest write anywhere: most graphs are younger, and need look no further
 _written = {}  # id of a buffer's owner -> when it was last written
 
-_copy = methodcaller("copy")
-_FREED = object()  # stands in for the saved arrays of a node that has let them go
+FREED = object()  # stands in for the saved arrays of a node that has let them go
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -145,7 +141,7 @@ class Node:
 
     def release(self):
         """Let go of saved arrays and parents; from now on a walk through this node is an error."""
-        self.saved = _FREED
+        self.saved = FREED
         self.parents = ()
 
 
@@ -193,108 +189,3 @@ def changed_since(time, arrays):
 def is_older_than_last_write(node):
     """Whether anything was written since ``node`` was recorded; mostly not, and all is well."""
     return node.time < _last_write
-
-
-# ---- the walk back -------------------------------------------------------------------------------
-
-
-def walk(seeds, targets=None, stop=frozenset(), create_graph=False, retain_graph=False):
-    """The chain rule: carry the gradients in ``seeds`` back, newest node first.
-
-    When a node's turn comes, everybody who used its result has contributed, and its gradient is
-    whole. It is handed to the op, which says what of it goes on to each parent.
-
-    Args:
-        seeds: {node: gradient of the quantity to differentiate with respect to the node's result}.
-        targets: the nodes whose gradients are wanted; None means every leaf.
-        stop: nodes at which to end, whatever is behind them: the inputs of a replayed op.
-        create_graph: gradients are Tensors and the walk itself is recorded, so that it can be
-            differentiated again; otherwise they are raw arrays.
-        retain_graph: keep saved arrays for another walk.
-
-    Returns: {target: gradient}; a target that nothing reached is absent. No gradient in it shares
-    memory with another, with a seed, or with anything saved.
-    Raises: GraphError where a node was freed by an earlier walk, or a saved array was overwritten.
-    """
-    order = _oldest_first(seeds, stop)
-    wanted = None if targets is None else _leading_to(targets, order)
-    gradients, results = dict(seeds), {}
-    ours = set()  # the nodes whose gradient is in a buffer that nobody else holds
-    while order:
-        node = order.pop()
-        if wanted is not None and node not in wanted:
-            continue
-        gradient = gradients.pop(node, None)
-        if gradient is not None:
-            if node.hooks and node not in stop:  # at a stop the gradient is only this walk's part
-                ours.discard(node)  # a hook may keep the gradient that it is shown
-                for hook in node.hooks:
-                    gradient = hook(node, gradient)
-            is_target = node.op is None if targets is None else node in targets
-            if is_target:
-                results[node] = gradient if node in ours else _copy(gradient)
-        if node.op is None or node in stop or not (wanted is None or _goes_on(node, wanted)):
-            continue  # nothing behind it is asked for
-        if gradient is not None:
-            _pull_back(node, gradient, wanted, gradients, ours, create_graph)
-        if not retain_graph:
-            node.release()
-    return results
-
-
-def _oldest_first(roots, stop):
-    """Every node behind ``roots``, sorted by time: popping from the end meets consumers first."""
-    seen = set(roots)
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node.saved is _FREED:
-            raise GraphError(
-                f"backward: the graph behind {node!r} was freed by an earlier walk; "
-                "pass retain_graph=True to the first one to walk it twice"
-            )
-        if node not in stop:
-            for parent in node.parents:
-                if parent is not None and parent not in seen:
-                    seen.add(parent)
-                    stack.append(parent)
-    return sorted(seen, key=attrgetter("time"))
-
-
-def _leading_to(targets, order):
-    """The nodes from which a target can be reached, targets included; no other is walked."""
-    wanted = set(targets)
-    for node in order:  # a node comes after its parents, so one pass is enough
-        if _goes_on(node, wanted):
-            wanted.add(node)
-    return wanted
-
-
-def _goes_on(node, wanted):
-    """Whether something behind ``node`` is wanted."""
-    return not wanted.isdisjoint(node.parents)
-
-
-def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
-    """Add what ``node`` passes back to the gradients of its parents.
-
-    A derivative may hand out the array that it was given (an addition does), a view, or something
-    saved. Only what nobody else can hold is ours, to add to, and to give to a user: a sum of ours,
-    or, where it ends in a leaf, a new array; pieces of one too, if the op vouches for them.
-    """
-    parts = list(node.op.pull_back(node, gradient, wanted, create_graph))
-    for parent, part in parts:
-        held = gradients.get(parent)
-        if held is None:
-            gradients[parent] = part
-            if parent.op is None and not create_graph:
-                is_apart = part.base is None or getattr(node.op, "gives_pieces", False)
-                known = [id(gradient), *map(id, node.saved), *[id(other) for _, other in parts]]
-                if is_apart and known.count(id(part)) == 1:  # known to nobody but this list
-                    ours.add(parent)
-        elif parent in ours and not create_graph:
-            held += part
-            gradients[parent] = held  # a 0-d NumPy result is a scalar, which += replaces
-        else:
-            gradients[parent] = held + part
-            ours.add(parent)

@@ -42,15 +42,13 @@ __all__ = ["LearnedPositions", "RelativePositionBias", "SinusoidalPositions"]
 class _AddedPositions(Module):
     """What the two have in common: tokens x (B, T, D), and where they stand."""
 
-    def _place(self, x, positions):
-        """x as floats, and the positions of its tokens, 0 … T−1 unless given."""
+    def _tokens(self, x):
+        """x as floats, checked."""
         where = type(self).__name__
         x = as_float(x, where=where)
         if x.ndim < 2 or x.shape[-1] != self.d_model:
             raise ShapeError(f"{where}: x is {x.shape}; it must be (batch, length, {self.d_model})")
-        if positions is None:
-            positions = arange(x.shape[-2], device=x.device)
-        return x, fit_positions(where, positions, x)
+        return x
 
 
 class SinusoidalPositions(_AddedPositions):
@@ -82,7 +80,9 @@ class SinusoidalPositions(_AddedPositions):
         self.d_model, self.base = d_model, base
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        x, positions = self._place(x, positions)
+        x = self._tokens(x)
+        positions = arange(x.shape[-2], device=x.device) if positions is None else positions
+        positions = fit_positions("SinusoidalPositions", positions, x)
         start = (arange(self.d_model, device=x.device) % 2).astype(x.dtype)  # PE(0) = 0, 1, 0, 1 …
         start = broadcast_to(start, (*positions.shape, self.d_model))
         return x + rope(start, -positions, theta=self.base, interleaved=True)
@@ -118,9 +118,9 @@ class LearnedPositions(_AddedPositions):
         init.normal_(self.weight, std=0.02, generator=generator)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        is_given = positions is not None
-        x, positions = self._place(x, positions)
-        if is_given:
+        x = self._tokens(x)
+        if positions is not None:
+            positions = fit_positions("LearnedPositions", positions, x)
             table = f"there are {self.max_length} places"
             check_ids("LearnedPositions", "position", positions, self.max_length, table)
             return x + embedding(positions, self.weight)

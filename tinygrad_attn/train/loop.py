@@ -244,7 +244,8 @@ def _read(unread):
     They are read in one piece. Raises: NonFiniteError for the first that is no number, unless its
     step was skipped.
     """
-    numbers = stack([value.reshape(()) for *_, value in unread]).tolist()
+    values = [value.reshape(()) for *_, value in unread]
+    numbers = stack(values).tolist() if len(values) > 1 else [values[0].item()]
     for number, (step, lr, is_skipped, _) in zip(numbers, unread):
         if not (math.isfinite(number) or is_skipped):
             raise NonFiniteError(

@@ -77,14 +77,11 @@ class Replica:
     def _lay_out_gradients(self):
         """One array of floats, float32 at least: gradients, whether there are any, loss and w."""
         dtype = np.result_type(np.float32, *(p.dtype for p in self.parameters))
-        starts = _starts([p.size for p in self.parameters], _LINE // dtype.itemsize)
+        starts = _starts([p.size for p in self.parameters], 1)
         self.parts = [slice(start, start + p.size) for start, p in zip(starts, self.parameters)]
         count = starts[-1] + len(self.parameters) + 2
         self.flat = self.communicator.zeros(count, dtype)
         self.gradients, self.notes = self.flat[: starts[-1]], self.flat[starts[-1] :]
-        self.slots = [
-            self.gradients[part].reshape(p.shape) for part, p in zip(self.parts, self.parameters)
-        ]
 
     def backward(self, step: int) -> Tensor:
         """The loss of the step's whole batch; on rank 0 the parameters then have its gradient.
@@ -98,8 +95,9 @@ class Replica:
             value, _ = self._loss(arrays)
             self.scaler.scale(value).backward()
             return value
+        for p in self.parameters:
+            p.grad = None
         self._take_weights()
-        self.model.zero_grad()
         rows, rank, size = len(arrays[0]), self.communicator.rank, self.communicator.size
         mine = slice(rows * rank // size, rows * (rank + 1) // size)
         if mine.start == mine.stop:  # more ranks than rows
@@ -136,11 +134,9 @@ class Replica:
     @quiet
     def _put(self, value, weight):
         """Lay out what this rank adds to the sum."""
-        for p, slot in zip(self.parameters, self.slots):
-            if p.grad is None:
-                slot[...] = 0
-            else:
-                np.multiply(p.grad.data, weight, out=slot, dtype=slot.dtype)
+        found = [np.zeros(p.size) if p.grad is None else p.grad.data for p in self.parameters]
+        np.concatenate(found, axis=None, out=self.gradients, casting="same_kind")
+        self.gradients *= weight
         self.notes[:-2] = [p.grad is not None for p in self.parameters]
         self.notes[-2:] = value * weight, weight
 
@@ -156,8 +152,8 @@ class Replica:
             mean = self.gradients / weight
             for p, part, has in zip(self.parameters, self.parts, has_gradient):
                 if has:
-                    gradient = mean[part].reshape(p.shape).astype(p.dtype, copy=False)
-                    p.node.grad = Tensor(gradient)
+                    gradient = mean[part].reshape(p.shape)
+                    p.node.grad = Tensor(gradient.astype(p.dtype, copy=False))
         return Tensor(np.asarray(value / weight))
 
 
