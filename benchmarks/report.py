@@ -12,6 +12,8 @@ from statistics import median
 
 import numpy as np
 
+from tinygrad_attn.backend.cpu.blas import blas_kernels
+
 from .rounds import ratio
 
 __all__ = ["figure", "machine", "markdown", "put_in_page", "table"]
@@ -68,9 +70,17 @@ def machine(threads, rounds):
 
 
 def _blas():
-    """The library under NumPy's products, and its version."""
+    """The library under NumPy's products, its version, and for which processor its kernels are.
+
+    OpenBLAS picks them by the processor, or takes those that a variable names.
+    """
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas.get('version', '')}".strip()
+    words = [blas["name"], blas.get("version", "")]
+    if kernels := blas_kernels():
+        words.append(f"({kernels})")
+    if "OPENBLAS_CORETYPE" in os.environ:
+        words.append("as OPENBLAS_CORETYPE says")
+    return " ".join(filter(None, words))
 
 
 def _processor():

@@ -2,12 +2,15 @@
 
 import multiprocessing
 import os
+import platform
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from tinygrad_attn.backend.cpu import blas
-from tinygrad_attn.backend.cpu.blas import blas_threads, single_threaded_blas
+from tinygrad_attn.backend.cpu.blas import blas_kernels, blas_threads, single_threaded_blas
 
 
 @pytest.fixture
@@ -95,9 +98,26 @@ def _tell(link):
     link.send([*found, blas_threads()])
 
 
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels for x86 are asked for"
+)
+def test_the_kernels_are_those_that_the_variable_names():
+    if blas_kernels() is None:
+        pytest.skip("NumPy is not linked to OpenBLAS here")
+    program = "from tinygrad_attn.backend.cpu.blas import blas_kernels; print(blas_kernels())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "OPENBLAS_CORETYPE": "Nehalem"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "Nehalem"
+
+
 def test_another_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas, "_NAMES", ["no_such_{}_function"])
-    monkeypatch.setattr(blas, "_controls", blas._controls.__wrapped__)
-    assert blas_threads() is None
+    monkeypatch.setattr(blas, "_function", blas._function.__wrapped__)
+    assert blas_threads() is blas_kernels() is None
     with single_threaded_blas():
         assert blas_threads() is None

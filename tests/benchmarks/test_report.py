@@ -57,6 +57,14 @@ def test_the_machine_is_named_in_lines_that_fit():
     assert joined.endswith("2 threads each, median of 3 rounds in turn.")
 
 
+def test_it_is_told_where_a_variable_picks_the_kernels_of_the_products(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert "OPENBLAS_CORETYPE" not in report.machine(threads=1, rounds=1)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    text = report.machine(threads=1, rounds=1).replace("\n", " ")
+    assert "as OPENBLAS_CORETYPE says" in text
+
+
 def test_a_page_keeps_what_stands_around_the_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(

@@ -227,7 +227,7 @@ def test_a_gradient_shares_no_memory_with_what_was_handed_in(op):
 
 @pytest.mark.parametrize("retained", [False, True])
 def test_what_a_residual_hands_on_is_not_written(retained, device):
-    """x + 3·tanh(x), thrice: to the sum's own gradient, handed on, a new one is added, not to it."""
+    """x + 3·tanh(x), thrice: the gradient that the sum hands on is its own too, and stays."""
     x = leaf(0.5, -1.0, device=device)
     y, steps = x, []
     for _ in range(3):

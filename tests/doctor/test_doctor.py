@@ -64,6 +64,19 @@ def test_a_machine_without_a_gpu_is_well(machine, capsys):
     assert max(map(len, page.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("said", [None, "Haswell"])
+def test_kernels_that_a_variable_has_picked_are_pointed_out(said, machine, monkeypatch, capsys):
+    machine(None, {})
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    if said:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", said)
+    monkeypatch.setattr(host, "blas_kernels", lambda: "Haswell")
+    assert main(["doctor"]) == 0
+    page = capsys.readouterr().out
+    assert "Haswell kernels" in page
+    assert ("OPENBLAS_CORETYPE=Haswell has picked these kernels" in page) == bool(said)
+
+
 def test_a_machine_with_a_gpu_is_shown_with_it(card, capsys):
     assert main(["doctor"]) == 0
     page = capsys.readouterr().out
@@ -155,6 +168,7 @@ def test_it_advises_nothing_that_nothing_here_uses(machine, monkeypatch, capsys)
     assert host.mpi() == Finding("MPI", "mpi4py is not installed, and nothing here uses it", None)
     monkeypatch.undo()
     machine(None, {})
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(host, "mpi", lambda: Finding("MPI", "is not installed", None))
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.count("  * ") == 1  # of the driver

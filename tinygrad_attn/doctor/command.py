@@ -56,7 +56,7 @@ def report(findings):
         first = f"{MARKS[finding.is_well]:>3}  {finding.subject:<{SUBJECT}}"
         rest = " " * len(first)
         lines += textwrap.wrap(finding.text, WIDTH, initial_indent=first, subsequent_indent=rest)
-    todo = [finding.advice for finding in findings if finding.advice and not finding.is_well]
+    todo = [finding.advice for finding in findings if finding.advice]
     if todo:
         lines += ["", "What to do:"]
         for advice in todo:

@@ -1,12 +1,11 @@
 """What the doctor looks at on the host: Python, NumPy and its BLAS, MPI; and that the CPU works."""
 
-import ctypes
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 from ..backend import get_backend
+from ..backend.cpu.blas import blas_kernels, blas_threads
 from ..core import grad
 from ..ops import tensor
 from .findings import Finding, one_line
@@ -25,26 +24,29 @@ def numpy():
 
 
 def blas():
-    """Which library multiplies matrices for NumPy, and on how many threads."""
+    """Which library multiplies matrices for NumPy, by whose kernels, and on how many threads."""
     try:
         array_library = get_backend("cpu").xp
         library = array_library.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        name, version = library["name"], library["version"]
+        words = [f"{library['name']} {library['version']}"]
     except (KeyError, TypeError):
         return Finding("BLAS", "of an unknown kind", None)
-    return Finding("BLAS", f"{name} {version}, {_threads()}")
+    said, advice = os.environ.get("OPENBLAS_CORETYPE"), ""
+    if kernels := blas_kernels():
+        words.append(f"{kernels} kernels")
+        if said:
+            advice = (
+                f"OPENBLAS_CORETYPE={said} has picked these kernels; with those that OpenBLAS "
+                "picks by itself products may take half the time: unset it, if nothing needs it"
+            )
+    return Finding("BLAS", ", ".join([*words, _threads()]), advice=advice)
 
 
 def _threads():
-    """The number of threads, from OpenBLAS itself where that came with NumPy."""
-    cores = f"{os.cpu_count()} cores"
-    folder = Path(get_backend("cpu").xp.__file__).parent
-    for path in [*folder.parent.glob("numpy.libs/*openblas*"), *folder.glob(".dylibs/*openblas*")]:
-        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads"):
-            try:
-                return f"{getattr(ctypes.CDLL(str(path)), name)()} threads on {cores}"
-            except (AttributeError, OSError):
-                continue
+    """The number of threads, from OpenBLAS itself where it can be asked."""
+    cores, count = f"{os.cpu_count()} cores", blas_threads()
+    if count is not None:
+        return f"{count} threads on {cores}"
     said = os.environ.get("OMP_NUM_THREADS")
     return f"OMP_NUM_THREADS={said}, {cores}" if said else f"threads of its own choice on {cores}"
 

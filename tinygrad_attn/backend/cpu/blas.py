@@ -1,4 +1,4 @@
-"""How many threads NumPy's matrix products use.
+"""What NumPy's matrix products run on: how many threads, and whose kernels.
 
 Where several processes share the cores, each of them must keep to one: threads of two processes on
 the same core cost both of them more than they gain. OpenBLAS, which comes with NumPy's wheels, can
@@ -17,13 +17,13 @@ from threading import Lock, get_ident
 
 import numpy as np
 
-__all__ = ["blas_threads", "single_threaded_blas"]
+__all__ = ["blas_kernels", "blas_threads", "single_threaded_blas"]
 
 _NAMES = [  # OpenBLAS as built for NumPy's wheels, then as others build it
-    "scipy_openblas_{}_num_threads64_",
-    "scipy_openblas_{}_num_threads",
-    "openblas_{}_num_threads64_",
-    "openblas_{}_num_threads",
+    "scipy_openblas_{}64_",
+    "scipy_openblas_{}",
+    "openblas_{}64_",
+    "openblas_{}",
 ]
 
 _lock = Lock()
@@ -34,6 +34,18 @@ def blas_threads():
     """The number of threads that a matrix product may use, or None where nobody can tell."""
     controls = _controls()
     return controls[0]() if controls else None
+
+
+def blas_kernels():
+    """The processor whose kernels OpenBLAS has picked, by its name, or None where nobody can tell.
+
+    It goes by the processor that it finds, or by the environment variable OPENBLAS_CORETYPE.
+    """
+    name = _function("get_corename")
+    if name is None:
+        return None
+    name.restype = ctypes.c_char_p
+    return name().decode()
 
 
 @contextmanager
@@ -62,17 +74,23 @@ def single_threaded_blas():
                 put(_before)
 
 
-@cache
 def _controls():
     """OpenBLAS's functions to get and to set the number, or None if it is not there."""
+    controls = _function("get_num_threads"), _function("set_num_threads")
+    return None if None in controls else controls
+
+
+@cache
+def _function(name):
+    """OpenBLAS's function ``openblas_name``, whatever this build of it calls it, or None."""
     for path in _libraries():
         try:
             library = ctypes.PyDLL(str(path))  # a CDLL's would let another thread go on meanwhile
         except OSError:
             continue
-        for name in _NAMES:
+        for form in _NAMES:
             try:
-                return library[name.format("get")], library[name.format("set")]
+                return library[form.format(name)]
             except AttributeError:
                 continue
     return None
