@@ -77,9 +77,8 @@ def _blas():
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     words = [blas["name"], blas.get("version", "")]
     if kernels := blas_kernels():
-        words.append(f"({kernels})")
-    if "OPENBLAS_CORETYPE" in os.environ:
-        words.append("as OPENBLAS_CORETYPE says")
+        said = os.environ.get("OPENBLAS_CORETYPE")
+        words.append(f"({kernels}; OPENBLAS_CORETYPE is {said})" if said else f"({kernels})")
     return " ".join(filter(None, words))
 
 

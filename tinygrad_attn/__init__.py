@@ -2,7 +2,7 @@
 
 The reading order, in which each part needs only those before it:
 
-1. ``core.graph``        the tape: what fed what, and in which order to go back
+1. ``core.graph``, ``core.walk``   the tape: what fed what; the way back along it
 2. ``core.tensor``       an array that remembers how it was made
 3. ``core.op``, ``core.primitive``   an op: a forward, and one derivative per argument
 4. ``ops.elementwise``   what that looks like; then any other page of ``ops``

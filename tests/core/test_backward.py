@@ -247,37 +247,83 @@ def test_what_a_residual_hands_on_is_not_written(retained, device):
     np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-5)
 
 
-def test_a_residual_is_added_to_a_new_gradient_in_place():
+def a_kernel(way_back):
+    """A fused op 2·a + 2·bᵀ with this way back."""
+
+    @ta.fused(spec=lambda a, b: 2 * a + 2 * b.swapaxes(0, 1))
+    def both(a, b):
+        return 2 * a + 2 * b.T, way_back
+
+    return both
+
+
+def test_a_residual_is_added_in_place_to_what_a_kernel_made():
     made = []
 
-    @ta.primitive
-    def double(x):
-        return x * 2
+    def way_back(g):
+        made.append(2 * g)
+        return made[0], 2 * g.T.copy()
 
-    def rule(g):
-        made.append(g * 2)
-        return made[-1]
-
-    double.derivatives(x=rule)
-    x = leaf(1.0, 2.0)
+    x, z = ta.ones(2, 2, requires_grad=True), ta.ones(2, 2)
     middle = x * 1.0
-    (middle + double(middle)).backward(ta.tensor([1.0, 10.0]))
-    assert made[0].tolist() == x.grad.tolist() == [3.0, 30.0]  # and 2 and 20 before
+    (middle + a_kernel(way_back)(middle, z)).backward(ta.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert made[0].tolist() == x.grad.tolist() == [[3.0, 6.0], [9.0, 12.0]]  # and 2 to 8 before
 
 
-def test_a_saved_array_that_comes_back_as_a_gradient_is_not_written():
-    """Of x + k·x by k: the rule's g·1 is new, but its other part is the saved array itself."""
+def test_but_not_where_another_gradient_is_a_view_of_that():
+    x, z = (ta.ones(2, 2, requires_grad=True) for _ in range(2))
+
+    def way_back(g):
+        h = 2 * g
+        return h, h.T
+
+    for order in (1, -1):
+        x.grad = z.grad = None
+        m, n = (x * 1.0, z * 1.0)[::order]
+        (m + a_kernel(way_back)(m, n)).backward(ta.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        first, second = (x, z)[::order]
+        assert first.grad.tolist() == [[3.0, 6.0], [9.0, 12.0]]
+        assert second.grad.tolist() == [[2.0, 6.0], [4.0, 8.0]]
+
+
+def test_nor_to_what_a_rule_of_a_primitive_returns_which_may_keep_it():
+    nothing = np.zeros(2, "float32")
 
     @ta.primitive
-    def odd(x, kept):
-        return x * 1.0
+    def step(x):
+        return (x > 0) * np.float32(1)
 
-    odd.derivatives(x=lambda g, kept: kept)  # wrong as a derivative; what matters is whose it is
-    x, kept = leaf(1.0, 2.0), ta.tensor([5.0, 6.0])
-    middle = x * 1.0
-    (middle + odd(middle, kept)).backward(ta.tensor([1.0, 1.0]))
-    assert kept.tolist() == [5.0, 6.0]
-    assert x.grad.tolist() == [6.0, 7.0]
+    step.derivatives(x=lambda g: nothing)
+    for _ in range(2):
+        x = leaf(1.0, 2.0)
+        middle = x * 1.0
+        (middle + step(middle)).backward(ta.tensor([1.0, 10.0]))
+        assert x.grad.tolist() == [1.0, 10.0]
+    assert nothing.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x, w, b: ta.linear(x, w, b, residual=x),
+        lambda x, w, b: ta.linear(x, w, b, residual=x, activation="gelu_tanh"),
+        lambda x, w, b: ta.layer_norm(x, b, b),
+        lambda x, w, b: ta.rms_norm(x, b),
+        lambda x, w, b: ta.packed_linear(x, [w] * 3, [b] * 3),
+    ],
+)
+def test_pieces_that_an_op_vouches_for_overlap_with_nothing(op, device):
+    x, w, b = (ta.randn(*shape).to(device).requires_grad_() for shape in ((3, 4), (4, 4), (4,)))
+    y = op(x, w, b)
+    assert y.node.op.gives_pieces
+    g = ta.ones_like(y).data
+    parts = [part for _, part in y.node.op.pull_back(y.node, g, None, False)]
+    for part in parts:
+        others = [other for other in (g, x.data, w.data, b.data, *parts) if other is not part]
+        before = [Tensor(other).tolist() for other in others]
+        if part is not g:  # a residual's
+            part[...] = 7
+        assert [Tensor(other).tolist() for other in others] == before
 
 
 def test_the_first_gradient_is_not_written_by_the_second_backward():

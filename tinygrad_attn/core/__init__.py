@@ -1,7 +1,7 @@
 """The engine: the chain rule and nothing else.
 
 Read in this order: ``graph`` (the tape), ``walk`` (the way back along it), ``tensor`` (what rides
-on it), ``op`` and ``primitive`` (how an op is called and recorded), ``plan`` (how it goes back),
+on it), ``op`` and ``primitive`` (how an op is called and recorded), ``plan`` (how an op goes back),
 ``fused`` (kernels with a spec), ``autograd`` (what users ask), ``autocast`` (the dtypes that ops
 compute in), ``scopes`` (for tools: what an op is a part of). ``devices`` matters to those with two
 GPUs.

@@ -39,6 +39,9 @@ __all__ = ["Fused", "fused"]
 class Fused(Op):
     """An op with a hand-written kernel and a spec. Made by ``@fused(spec=...)``."""
 
+    lets_go = True
+    """What a kernel's way back has returned it neither keeps nor writes to, so others may write."""
+
     def __init__(self, kernel, spec, constants, reads_result, gives_pieces):
         super().__init__(kernel)
         self.spec, self.reads_result, self.gives_pieces = spec, reads_result, gives_pieces

@@ -93,17 +93,16 @@ def _goes_on(node, wanted):
 
 
 def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
-    """Add what ``node`` passes back to the gradients of its parents, in place where it may be.
+    """Add what ``node`` passes back to the gradients of its parents, in place where that is safe.
 
-    Ours is a sum that was made here and, where it ends in a leaf, an array that is new.
+    ``ours`` gains each parent whose sum was made here, and each leaf whose first part is new.
     """
     parts = node.op.pull_back(node, gradient, wanted, create_graph)
-    known = [id(part) for _, part in parts]
     for parent, part in parts:
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and not create_graph and _is_new(part, node, gradient, known):
+            if parent.op is None and not create_graph and _is_new(part, node, gradient, parts):
                 ours.add(parent)
             continue
         if create_graph:
@@ -111,7 +110,7 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
         elif parent in ours:
             held += part
             total = held  # a 0-d NumPy result is a scalar, which += replaces
-        elif _is_new(part, node, gradient, known):
+        elif getattr(node.op, "lets_go", False) and _is_new(part, node, gradient, parts):
             part += held
             total = part
         else:
@@ -120,14 +119,15 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
         ours.add(parent)
 
 
-def _is_new(part, node, gradient, known):
-    """Whether nobody else can hold this array, so that it may be written to and given to a user.
+def _is_new(part, node, gradient, parts):
+    """Whether no other gradient and nothing saved shares this array's memory.
 
     A derivative may hand out the array that it was given (an addition does), a view, something
-    saved, or one array twice, of which ``known`` are the ids; pieces of a new array are new too, if
-    the op vouches for them.
+    saved, or one array twice; pieces of a new array are new too, if the op vouches for them.
     """
     if part.base is not None and not getattr(node.op, "gives_pieces", False):
         return False
-    is_handed_on = part is gradient or id(part) in map(id, node.saved)
-    return not is_handed_on and known.count(id(part)) == 1
+    if part is gradient or id(part) in map(id, node.saved):
+        return False
+    known = [other for _, other in parts if other is part or other.base is part]
+    return len(known) == 1

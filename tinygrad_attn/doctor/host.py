@@ -36,8 +36,9 @@ def blas():
         words.append(f"{kernels} kernels")
         if said:
             advice = (
-                f"OPENBLAS_CORETYPE={said} has picked these kernels; with those that OpenBLAS "
-                "picks by itself products may take half the time: unset it, if nothing needs it"
+                f"OPENBLAS_CORETYPE is {said}, and the kernels are those for {kernels}; with those "
+                "that OpenBLAS picks by itself products may take half the time: unset it, if "
+                "nothing needs it"
             )
     return Finding("BLAS", ", ".join([*words, _threads()]), advice=advice)
 

@@ -40,7 +40,7 @@ __all__ = ["LearnedPositions", "RelativePositionBias", "SinusoidalPositions"]
 
 
 class _AddedPositions(Module):
-    """What the two have in common: tokens x (B, T, D), and where they stand."""
+    """What the two have in common: tokens x (B, T, D)."""
 
     def _tokens(self, x):
         """x as floats, checked."""
@@ -82,7 +82,7 @@ class SinusoidalPositions(_AddedPositions):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         x = self._tokens(x)
         positions = arange(x.shape[-2], device=x.device) if positions is None else positions
-        positions = fit_positions("SinusoidalPositions", positions, x)
+        positions = fit_positions(type(self).__name__, positions, x)
         start = (arange(self.d_model, device=x.device) % 2).astype(x.dtype)  # PE(0) = 0, 1, 0, 1 …
         start = broadcast_to(start, (*positions.shape, self.d_model))
         return x + rope(start, -positions, theta=self.base, interleaved=True)
@@ -120,7 +120,7 @@ class LearnedPositions(_AddedPositions):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         x = self._tokens(x)
         if positions is not None:
-            positions = fit_positions("LearnedPositions", positions, x)
+            positions = fit_positions(type(self).__name__, positions, x)
             table = f"there are {self.max_length} places"
             check_ids("LearnedPositions", "position", positions, self.max_length, table)
             return x + embedding(positions, self.weight)

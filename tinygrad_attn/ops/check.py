@@ -110,7 +110,7 @@ def whole_number(where, name, value):
 
 def number(where, name, value):
     """``value`` as a plain number of Python's. Raises: DTypeError for what is none."""
-    if type(value) is float or dtypes.is_scalar(value):
+    if dtypes.is_scalar(value):
         return dtypes.plain(value)
     raise DTypeError(f"{where}: {name} is {value!r:.60}; it must be a number")
 

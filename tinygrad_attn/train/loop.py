@@ -245,7 +245,7 @@ def _read(unread):
     step was skipped.
     """
     values = [value.reshape(()) for *_, value in unread]
-    numbers = stack(values).tolist() if len(values) > 1 else [values[0].item()]
+    numbers = stack(values).tolist() if len(values) > 1 else [values[0].item()]  # no op for one
     for number, (step, lr, is_skipped, _) in zip(numbers, unread):
         if not (math.isfinite(number) or is_skipped):
             raise NonFiniteError(

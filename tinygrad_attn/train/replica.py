@@ -77,7 +77,7 @@ class Replica:
     def _lay_out_gradients(self):
         """One array of floats, float32 at least: gradients, whether there are any, loss and w."""
         dtype = np.result_type(np.float32, *(p.dtype for p in self.parameters))
-        starts = _starts([p.size for p in self.parameters], 1)
+        starts = _starts([p.size for p in self.parameters], 1)  # tight, so one call fills them all
         self.parts = [slice(start, start + p.size) for start, p in zip(starts, self.parameters)]
         count = starts[-1] + len(self.parameters) + 2
         self.flat = self.communicator.zeros(count, dtype)
@@ -134,8 +134,12 @@ class Replica:
     @quiet
     def _put(self, value, weight):
         """Lay out what this rank adds to the sum."""
-        found = [np.zeros(p.size) if p.grad is None else p.grad.data for p in self.parameters]
-        np.concatenate(found, axis=None, out=self.gradients, casting="same_kind")
+        nothing = np.zeros((), self.flat.dtype)
+        found = [
+            np.broadcast_to(nothing, p.shape) if p.grad is None else p.grad.data
+            for p in self.parameters
+        ]
+        np.concatenate(found, axis=None, out=self.gradients)
         self.gradients *= weight
         self.notes[:-2] = [p.grad is not None for p in self.parameters]
         self.notes[-2:] = value * weight, weight

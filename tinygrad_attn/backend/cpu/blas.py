@@ -41,11 +41,11 @@ def blas_kernels():
 
     It goes by the processor that it finds, or by the environment variable OPENBLAS_CORETYPE.
     """
-    name = _function("get_corename")
-    if name is None:
+    ask = _function("get_corename")
+    if ask is None:
         return None
-    name.restype = ctypes.c_char_p
-    return name().decode()
+    ask.restype = ctypes.c_char_p
+    return ask().decode()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def linear_spec(x, weight, bias=None, residual=None, *, activation=None, drop=No
     return y if residual is None else y + residual
 
 
-@fused(spec=linear_spec)
+@fused(spec=linear_spec, gives_pieces=True)
 def _linear(x, weight, bias=None, residual=None, *, activation=None, drop=None, needs):
     matmul = backend_of(x).matmul
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -37,7 +37,7 @@ def _mean(rows):
     return rows.sum(axis=1, keepdims=True) / max(rows.shape[1], 1)
 
 
-@fused(spec=layer_norm_spec)
+@fused(spec=layer_norm_spec, gives_pieces=True)
 def _layer_norm(x, weight=None, bias=None, *, eps, axes, needs):
     xp = namespace(x)
     rows = _rows(x, axes)
@@ -64,7 +64,7 @@ def _layer_norm(x, weight=None, bias=None, *, eps, axes, needs):
     return y.reshape(x.shape), backward
 
 
-@fused(spec=rms_norm_spec)
+@fused(spec=rms_norm_spec, gives_pieces=True)
 def _rms_norm(x, weight=None, *, eps, axes, needs):
     xp = namespace(x)
     rows = _rows(x, axes)
