@@ -40,6 +40,9 @@ class Plan:
         known = [*op.positional, "y"]
         if not needs:
             self.keep = lambda arrays, options, y: ()
+        elif len(needs) == 1:
+            (only,) = self.fetchers
+            self.keep = lambda arrays, options, y: (only(arrays, options, y),)
         elif not op.variadic and set(needs) <= set(known):  # one look-up does it
             pick = _picker(needs, known)
             self.keep = lambda arrays, options, y: pick((*arrays, y))

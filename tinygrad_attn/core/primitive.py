@@ -47,6 +47,7 @@ class Primitive(Op):
     def __init__(self, function):
         super().__init__(function)
         self.rules = {}
+        self._operands = 0  # how many arguments there are, if all may have a gradient
         self._plans = {}
 
     def derivatives(self, **rules):
@@ -63,6 +64,7 @@ class Primitive(Op):
         self.rules.update(rules)
         if self.variadic is None:
             self.differentiable = frozenset(map(self.positional.index, self.rules))
+            self._operands = self.arity if len(self.differentiable) == self.arity else 0
         self._plans.clear()
         return self
 
@@ -74,33 +76,19 @@ class Primitive(Op):
         """
         if options or len(args) != self.arity or mode.get() is not PLAIN:
             return super().__call__(*args, **options)
-        arrays, parents, wants, dtype = [], [], 0, None
-        differentiable = self.differentiable
-        for i, arg in enumerate(args):
-            if isinstance(arg, Tensor):
-                if i not in differentiable:
-                    return super().__call__(*args)
-                arrays.append(data := arg.data)
-                parents.append(node := arg.node)
-                if node is not None:
-                    wants += 1 << i
-                if dtype is not data.dtype:
-                    if dtype is not None or data.dtype not in _USUAL:
-                        return super().__call__(*args)
-                    dtype = data.dtype
-            elif type(arg) is float or type(arg) is int:
-                arrays.append(arg)
-                parents.append(None)
-            elif (
-                i in differentiable
-                or type(arg) is list
-                or (type(arg) is tuple and Tensor in map(type, arg))
-            ):
+        if self._operands == 2 and type(args[0]) is type(args[1]) is Tensor:
+            a, b = args
+            arrays, parents, dtype = (a.data, b.data), (a.node, b.node), a.data.dtype
+            wants = (a.node is not None) + 2 * (b.node is not None)
+            if dtype is not b.data.dtype:
                 return super().__call__(*args)
-            else:  # an axis, a shape
-                arrays.append(arg)
-                parents.append(None)
-        if dtype is None:  # no tensor that could carry a gradient
+        elif self._operands == 1 and type(args[0]) is Tensor:
+            (a,) = args
+            arrays, parents, dtype = (a.data,), (a.node,), a.data.dtype
+            wants = int(a.node is not None)
+        else:
+            arrays, parents, wants, dtype = self._take_usual(args)
+        if dtype is None or dtype not in _USUAL:  # to NumPy None is float64
             return super().__call__(*args)
         try:
             y = self.forward(*arrays)
@@ -114,6 +102,36 @@ class Primitive(Op):
             return Tensor(y)
         plan = self._plans.get(wants) or self._plan(wants, len(arrays))
         return Tensor(y, Node(plan, parents, plan.keep(arrays, options, y), y.shape, y.dtype))
+
+    def _take_usual(self, args):
+        """What ``_take_apart`` finds, or a dtype of None where that has more to do than this."""
+        arrays, parents, wants, dtype = [], [], 0, None
+        unusual = arrays, parents, 0, None
+        for i, arg in enumerate(args):
+            if isinstance(arg, Tensor):
+                if i not in self.differentiable:
+                    return unusual
+                arrays.append(data := arg.data)
+                parents.append(node := arg.node)
+                if node is not None:
+                    wants += 1 << i
+                if dtype is not data.dtype:
+                    if dtype is not None:
+                        return unusual
+                    dtype = data.dtype
+            elif type(arg) is float or type(arg) is int:
+                arrays.append(arg)
+                parents.append(None)
+            elif (
+                i in self.differentiable
+                or type(arg) is list
+                or (type(arg) is tuple and Tensor in map(type, arg))
+            ):
+                return unusual
+            else:  # an axis, a shape
+                arrays.append(arg)
+                parents.append(None)
+        return arrays, parents, wants, dtype
 
     def _run(self, arrays, options, wants, watchers, given):
         if not watchers:

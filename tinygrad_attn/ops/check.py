@@ -141,14 +141,15 @@ def as_shape(where, shape, free=False, x=None):
     """
     if isinstance(shape, (tuple, list)) and len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
-    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-    sizes = tuple([n if type(n) is int else whole_number(where, "a size", n) for n in sizes])
-    for size in sizes:
-        if size < 0 and not (free and size == -1 and sizes.count(-1) == 1):
-            allowed = "sizes are not negative" + (", but for one −1" if free else "")
-            beside = "" if x is None else f", x is {tuple(x.shape)}"
-            raise ShapeError(f"{where}: shape {sizes} has the size {size}{beside}; {allowed}")
-    if math.prod(sizes) >= _MOST or max(sizes, default=0) >= _MOST:
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if not {int}.issuperset(map(type, sizes)):
+        sizes = tuple([whole_number(where, "a size", n) for n in sizes])
+    least, most = (min(sizes), max(sizes)) if sizes else (0, 0)
+    if least < 0 and not (free and least == -1 and sizes.count(-1) == 1):
+        allowed = "sizes are not negative" + (", but for one −1" if free else "")
+        beside = "" if x is None else f", x is {tuple(x.shape)}"
+        raise ShapeError(f"{where}: shape {sizes} has the size {least}{beside}; {allowed}")
+    if most >= _MOST or math.prod(sizes) >= _MOST:
         raise ShapeError(
             f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰ elements"
         )

@@ -4,6 +4,8 @@ Tensor has no arithmetic of its own; every operator and method is an op, put on 
 give Tensor a new method, write the op and add its name to the table.
 """
 
+from inspect import isfunction
+
 from ..backend import dtypes, is_array
 from ..core import Tensor, backward
 from . import (
@@ -124,6 +126,9 @@ def _unary(op):
 
 
 def _method(op):
+    if isfunction(op):  # Python makes a method of that by itself
+        return op
+
     def method(self, *args, **options):
         return op(self, *args, **options)
 
