@@ -139,8 +139,6 @@ class _Result:
 class _Parts(dict):
     """The gradients of several results, by number; what the walk adds up for their hub."""
 
-    base = ()  # the walk asks for it; as it is not None, it takes nothing for its own
-
     def __add__(self, other):
         return _Parts({**self, **other})
 

@@ -40,7 +40,7 @@ class Fused(Op):
     """An op with a hand-written kernel and a spec. Made by ``@fused(spec=...)``."""
 
     lets_go = True
-    """What a kernel's way back has returned it neither keeps nor writes to, so others may write."""
+    """What a way back has returned it neither keeps nor writes to, so that the walk may write."""
 
     def __init__(self, kernel, spec, constants, reads_result, gives_pieces):
         super().__init__(kernel)

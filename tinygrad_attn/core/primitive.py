@@ -47,7 +47,8 @@ class Primitive(Op):
     def __init__(self, function):
         super().__init__(function)
         self.rules = {}
-        self._operands = 0  # how many arguments there are, if all may have a gradient
+        self._usual = -1 if self.options else self.arity  # how many arguments, on the short way
+        self._operands = 0  # how many there are, if all may have a gradient
         self._plans = {}
 
     def derivatives(self, **rules):
@@ -69,12 +70,12 @@ class Primitive(Op):
         return self
 
     def __call__(self, *args, **options):
-        """The common case of ``Op.__call__`` in one piece: tensors of one float type, and numbers.
+        """The common case of ``Op.__call__``, in short: tensors of one float type, and numbers.
 
         Nothing happens here that does not happen there. But on small tensors the cost of an op is
-        the cost of these lines, and in one piece it is half.
+        the cost of these lines, which is half of those.
         """
-        if options or len(args) != self.arity or mode.get() is not PLAIN:
+        if options or len(args) != self._usual or mode.get() is not PLAIN:
             return super().__call__(*args, **options)
         if self._operands == 2 and type(args[0]) is type(args[1]) is Tensor:
             a, b = args

@@ -98,19 +98,18 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
     ``ours`` gains each parent whose sum was made here, and each leaf whose first part is new.
     """
     parts = node.op.pull_back(node, gradient, wanted, create_graph)
+    lets_go = not create_graph and getattr(node.op, "lets_go", False)
     for parent, part in parts:
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and not create_graph and _is_new(part, node, gradient, parts):
+            if parent.op is None and lets_go and _is_new(part, node, gradient, parts):
                 ours.add(parent)
             continue
-        if create_graph:
-            total = held + part
-        elif parent in ours:
+        if parent in ours and not create_graph:
             held += part
             total = held  # a 0-d NumPy result is a scalar, which += replaces
-        elif getattr(node.op, "lets_go", False) and _is_new(part, node, gradient, parts):
+        elif lets_go and _is_new(part, node, gradient, parts):
             part += held
             total = part
         else:
@@ -122,10 +121,10 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
 def _is_new(part, node, gradient, parts):
     """Whether no other gradient and nothing saved shares this array's memory.
 
-    A derivative may hand out the array that it was given (an addition does), a view, something
+    A kernel may hand out the array that it was given (of a residual it does), a view, something
     saved, or one array twice; pieces of a new array are new too, if the op vouches for them.
     """
-    if part.base is not None and not getattr(node.op, "gives_pieces", False):
+    if part.base is not None and not node.op.gives_pieces:
         return False
     if part is gradient or id(part) in map(id, node.saved):
         return False

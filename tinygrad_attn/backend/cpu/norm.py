@@ -98,7 +98,8 @@ def _go_back(g, given, spread, odd, is_centred, is_wanted):
                 to[these] = found[these]
         return sums
 
-    return gx, *sum(for_row_blocks(compute, *g.shape), np.zeros((2, g.shape[1]), g.dtype))
+    sums = sum(for_row_blocks(compute, *g.shape), np.zeros((2, g.shape[1]), g.dtype))
+    return gx, *(row.copy() for row in sums)  # who writes into the one does not touch the other
 
 
 def _backward(g, x, mean, scale, spread, is_centred, odd, to):
