@@ -38,7 +38,7 @@ def share(compute, parts):
     if count == 1:
         return [compute(part) for part in parts]
     with single_threaded_blas():  # alone too: BLAS hangs if its threads are busy at a fork
-        if _turn.locked():
+        if len(parts) < 2 or _turn.locked():
             return [compute(part) for part in parts]
         with _turn:  # acquire() would not give it back if Ctrl-C came just then
             return _share(compute, parts, count)
