@@ -264,3 +264,17 @@ def test_an_unknown_place_is_an_error():
         ta.ones(2).to("cpu", "cuda")
     with pytest.raises(ta.DTypeError, match="two dtypes, "):
         ta.ones(2).to(ta.float16, dtype=ta.float32)
+
+
+@pytest.mark.parametrize("make", [ta.zeros, ta.ones, ta.empty, ta.rand])
+@pytest.mark.parametrize(
+    ("shape", "rule"),
+    [
+        ((2**30, 2**30), "more than memory can hold"),
+        ((0, 2**59, 2**59), "more than memory can hold"),
+        ((1,) * 65, "at most 64 axes"),
+    ],
+)
+def test_a_shape_that_no_array_can_have(make, shape, rule):
+    with pytest.raises(ta.errors.ShapeError, match=rule):
+        make(shape)

@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_attn as ta
 from tests.ops.slopes import INF, NAN, slope, slopes
+from tinygrad_attn.errors import DTypeError
 
 
 @pytest.mark.parametrize("fn", [ta.hypot, ta.arctan2])
@@ -64,6 +65,13 @@ def test_a_plain_number_does_not_widen_value_or_gradient(name, dtype):
     for y in (fn(x, 0.3), fn(0.3, x), fn(x, np.float64(0.3))):
         assert y.dtype == dtype
         assert ta.grad(y.sum(), x, create_graph=True).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["hypot", "arctan2", "logaddexp", "xlogy"])
+def test_none_is_no_number(name):
+    for pair in ((ta.ones(2), None), (None, ta.ones(2))):
+        with pytest.raises(DTypeError, match=f"{name}: . is no tensor"):
+            getattr(ta, name)(*pair)
 
 
 @pytest.mark.parametrize("name", ["hypot", "arctan2", "logaddexp", "xlogy"])

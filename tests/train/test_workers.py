@@ -171,6 +171,31 @@ def test_a_loss_may_say_what_it_weighs():
     assert not np.allclose(learn(uncounted, 3)[1], right[1], rtol=1e-3)
 
 
+def nothing_by_nothing(model, ids, target):
+    """The mean over the rows with a target of 1, which is 0/0 where there is none."""
+    wanted = (target == 1).astype("float32")
+    losses = ta.cross_entropy(model(ta.tensor(ids)), ta.tensor(target), reduction="none")
+    return (losses * ta.tensor(wanted)).sum() / ta.tensor(wanted.sum()), wanted.sum()
+
+
+def test_rows_that_weigh_nothing_may_have_no_mean():
+    def learn(workers):
+        ta.manual_seed(0)
+        model = ta.nn.Sequential(ta.nn.Embedding(5, 8), ta.nn.Linear(8, 5))
+        given = np.arange(4), np.array([1, 1, 0, 2])
+        losses = train(
+            model,
+            SGD(model.parameters(), lr=1.0),
+            nothing_by_nothing,
+            3,
+            batch=lambda step: given,
+            workers=workers,
+        )
+        return losses, weights(model)
+
+    assert_close(learn(2), learn(1))
+
+
 @pytest.mark.parametrize("weight", [None, "many", np.ones(2), -1, np.nan, np.inf])
 def test_a_loss_that_weighs_no_number(weight):
     model = make()

@@ -18,7 +18,7 @@ A rule is keyed by the argument it differentiates, and *its own parameters name 
 The names are read once, when the op is defined, and a node keeps alive just what the rules that
 will run have asked for. Rules get raw arrays; when a gradient is to be differentiated again they
 get Tensors, and the very same line records the graph of the derivative. So every order comes from
-one formula.
+one formula. A rule returns something new, or what it was given: no array that it keeps.
 
 Two things that array libraries do silently in the forward pass are undone here, once for every op:
 broadcasting (by summing over the copies) and mixing of dtypes (by casting back).

@@ -103,7 +103,7 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
         held = gradients.get(parent)
         if held is None:
             gradients[parent] = part
-            if parent.op is None and lets_go and _is_new(part, node, gradient, parts):
+            if parent.op is None and not create_graph and _is_new(part, node, gradient, parts):
                 ours.add(parent)
             continue
         if parent in ours and not create_graph:
@@ -121,10 +121,10 @@ def _pull_back(node, gradient, wanted, gradients, ours, create_graph):
 def _is_new(part, node, gradient, parts):
     """Whether no other gradient and nothing saved shares this array's memory.
 
-    A kernel may hand out the array that it was given (of a residual it does), a view, something
+    A derivative may hand out the array that it was given (an addition does), a view, something
     saved, or one array twice; pieces of a new array are new too, if the op vouches for them.
     """
-    if part.base is not None and not node.op.gives_pieces:
+    if part.base is not None and not getattr(node.op, "gives_pieces", False):
         return False
     if part is gradient or id(part) in map(id, node.saved):
         return False

@@ -131,6 +131,7 @@ def one_of(where, name, value, choices, error=DTypeError):
 
 
 _MOST = 2**60  # elements: their bytes are still counted in 64 bits
+_AXES = 64  # of an array of NumPy's
 
 
 def as_shape(where, shape, free=False, x=None):
@@ -149,10 +150,13 @@ def as_shape(where, shape, free=False, x=None):
         allowed = "sizes are not negative" + (", but for one −1" if free else "")
         beside = "" if x is None else f", x is {tuple(x.shape)}"
         raise ShapeError(f"{where}: shape {sizes} has the size {least}{beside}; {allowed}")
-    if most >= _MOST or math.prod(sizes) >= _MOST:
+    held = math.prod(sizes) if least else math.prod(filter(None, sizes))  # NumPy leaves 0 out too
+    if most >= _MOST or held >= _MOST:
         raise ShapeError(
             f"{where}: shape {sizes} is more than memory can hold; give fewer than 2⁶⁰ elements"
         )
+    if len(sizes) > _AXES:
+        raise ShapeError(f"{where}: {len(sizes)} sizes; a tensor has at most {_AXES} axes")
     return sizes
 
 

@@ -90,7 +90,7 @@ def xlogy(a, b):
 
 def _like(a, b):
     """b; a plain number, whose logarithm would be in double, as an array like a."""
-    return b if hasattr(b, "shape") else namespace(a).full_like(a, b)
+    return b if hasattr(b, "shape") else namespace(a).full_like(a, float(b))  # of None, NaN
 
 
 def _xlogy_a(g, a, b):

@@ -143,6 +143,8 @@ class Replica:
         self.gradients *= weight
         self.notes[:-2] = [p.grad is not None for p in self.parameters]
         self.notes[-2:] = value * weight, weight
+        if not weight:  # rows that weigh nothing may well have the mean 0/0
+            self.gradients[...] = self.notes[-2] = 0
 
     @quiet
     def _mean(self):
