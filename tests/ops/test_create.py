@@ -278,3 +278,17 @@ def test_an_unknown_place_is_an_error():
 def test_a_shape_that_no_array_can_have(make, shape, rule):
     with pytest.raises(ta.errors.ShapeError, match=rule):
         make(shape)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ta.arange(2**62),
+        lambda: ta.arange(0, 1e308, 1e-300),
+        lambda: ta.linspace(0, 1, 2**62),
+        lambda: ta.eye(2**31),
+    ],
+)
+def test_so_many_numbers_that_no_array_can_have_them(make):
+    with pytest.raises(ta.errors.ShapeError, match="more than memory can hold"):
+        make()

@@ -269,7 +269,7 @@ def arange(start, stop=None, step=1, *, dtype=None, device="cpu"):
         )
     if dtype is None:
         dtype = dtypes.float32 if float in map(type, (start, stop, step)) else dtypes.int64
-    count = math.ceil((stop - start) / step)
+    (count,) = as_shape("arange", max(math.ceil(min((stop - start) / step, 2.0**60)), 0))
     ends = [start, start + (count - 1) * step] if count > 0 else []
     ends = array_from(ends, None, "arange", dtype)
     x = _make("arange", lambda xp, kind: xp.arange(start, stop, step).astype(kind), dtype, device)
@@ -283,6 +283,7 @@ def linspace(start, stop, num=50, *, endpoint=True, dtype=dtypes.float32, device
     num = whole_number("linspace", "num", num)
     if num < 0:
         raise ShapeError(f"linspace: num is {num}; it must not be negative")
+    as_shape("linspace", num)
     start, stop = number("linspace", "start", start), number("linspace", "stop", stop)
     return _make(
         "linspace",
