@@ -178,6 +178,19 @@ def nothing_by_nothing(model, ids, target):
     return (losses * ta.tensor(wanted)).sum() / ta.tensor(wanted.sum()), wanted.sum()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no core can be asked for here")
+def test_afterwards_every_rank_may_run_where_it_might_before():
+    before = os.sched_getaffinity(0)
+
+    def where(model, ids, target):
+        assert os.sched_getaffinity(0) == before
+        return uncounted(model, ids, target)
+
+    model = ta.nn.Sequential(ta.nn.Embedding(5, 8), ta.nn.Linear(8, 5))
+    train(model, SGD(model.parameters(), lr=1.0), where, 1, batch=ragged, workers=2)
+    assert os.sched_getaffinity(0) == before
+
+
 def test_rows_that_weigh_nothing_may_have_no_mean():
     def learn(workers):
         ta.manual_seed(0)

@@ -90,7 +90,7 @@ def xlogy(a, b):
 
 def _like(a, b):
     """b; a plain number, whose logarithm would be in double, as an array like a."""
-    return b if hasattr(b, "shape") else namespace(a).full_like(a, float(b))  # of None, NaN
+    return b if hasattr(b, "shape") else namespace(a).full_like(a, float(b))  # not of None
 
 
 def _xlogy_a(g, a, b):

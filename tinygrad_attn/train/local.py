@@ -7,6 +7,7 @@ as it is open.
 """
 
 import multiprocessing
+import os
 import pickle
 import signal
 import socket
@@ -100,6 +101,7 @@ class Local(SharedMemoryRank):
                 with theirs:
                     process.start()
                 self._processes[rank] = process
+        _begin_apart(0)
 
     def __enter__(self):
         return self
@@ -133,6 +135,7 @@ class Local(SharedMemoryRank):
 def _live(rank, size, link, inherited, blocks, task):
     """The life of a process that is not rank 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for rank 0, which ends the others
+    _begin_apart(rank)
     for copy in inherited:
         copy.close()
     link.setblocking(False)
@@ -146,6 +149,22 @@ def _live(rank, size, link, inherited, blocks, task):
         raise SystemExit(1) from None
     finally:
         link.close()
+
+
+def _begin_apart(rank):
+    """Put this rank on a core of its own, from which the system may move it as it likes.
+
+    Ranks that begin on one core may stay there for long, though another is idle: each sleeps while
+    the other computes, and is woken on the core of who wakes it.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # macOS and Windows
+        return
+    allowed = os.sched_getaffinity(0)
+    with suppress(OSError):  # a container may forbid it
+        try:
+            os.sched_setaffinity(0, {sorted(allowed)[rank % len(allowed)]})
+        finally:
+            os.sched_setaffinity(0, allowed)
 
 
 def _rest(link):
